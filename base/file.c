@@ -1,0 +1,274 @@
+/* file.c - reading whole files (plain or gzip), replacing files atomically, CRC-32.
+ * The only file that sees <zlib.h>. */
+#define _GNU_SOURCE
+#include "wattle/file.h"
+
+#include "wattle/memory.h"
+#include "wattle/text.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
+struct wtl_writer {
+    char *path;
+    char *temporary;
+    FILE *file;
+    uint64_t position;
+    int error; /* errno of the first failure, 0 while all is well */
+};
+
+bool wtl_file_exists(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && !S_ISDIR(info.st_mode);
+}
+
+bool wtl_folder_exists(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+char *wtl_path_join(const char *folder, const char *name)
+{
+    if (folder[0] == '\0' || name[0] == '/') {
+        return wtl_strdup(name);
+    }
+    size_t length = strlen(folder);
+    return wtl_format("%s%s%s", folder, folder[length - 1] == '/' ? "" : "/", name);
+}
+
+uint32_t wtl_crc32(uint32_t crc, const void *bytes, size_t length)
+{
+    return (uint32_t)crc32_z(crc, bytes, length);
+}
+
+/* Reads through zlib, which passes plain files through unchanged. */
+static wtl_status read_stream(gzFile stream, const char *path, size_t most_bytes,
+                              size_t size_hint, unsigned char **bytes, size_t *length,
+                              wtl_error *err)
+{
+    size_t capacity = size_hint < most_bytes ? size_hint : most_bytes;
+    unsigned char *buffer = wtl_alloc(capacity + 2, 1);
+    size_t used = 0;
+    if (!buffer) {
+        return wtl_fail(err, WTL_E_NOMEM, "%s: out of memory (%zu bytes)", path, capacity);
+    }
+    for (;;) {
+        /* One byte more than allowed is asked for, to tell "at the limit" from "over". */
+        size_t want = capacity + 1 - used;
+        int got = gzread(stream, buffer + used, want > 1 << 30 ? 1 << 30 : (unsigned)want);
+        if (got < 0) {
+            int code;
+            const char *why = gzerror(stream, &code);
+            wtl_free(buffer);
+            return wtl_fail(err, WTL_E_IO, "%s: cannot be read: %s", path,
+                            code == Z_ERRNO ? strerror(errno) : why);
+        }
+        used += (size_t)got;
+        if (got == 0) {
+            break;
+        }
+        if (used > most_bytes) {
+            wtl_free(buffer);
+            return wtl_fail(err, WTL_E_RANGE, "%s: larger than the %zu bytes allowed here",
+                            path, most_bytes);
+        }
+        if (used > capacity) {
+            size_t larger = capacity > most_bytes / 2 ? most_bytes : capacity * 2;
+            if (wtl_grow((void **)&buffer, used, larger + 2, 1) != WTL_OK) {
+                wtl_free(buffer);
+                return wtl_fail(err, WTL_E_NOMEM, "%s: out of memory (%zu bytes)", path,
+                                larger);
+            }
+            capacity = larger;
+        }
+    }
+    int code;
+    (void)gzerror(stream, &code);
+    if (code == Z_BUF_ERROR) { /* the gzip stream ends before its end mark */
+        wtl_free(buffer);
+        return wtl_fail(err, WTL_E_IO, "%s: the gzip data is cut short", path);
+    }
+    buffer[used] = '\0';
+    *bytes = buffer;
+    *length = used;
+    return WTL_OK;
+}
+
+wtl_status wtl_file_read(const char *path, size_t most_bytes, unsigned char **bytes,
+                         size_t *length, wtl_error *err)
+{
+    *bytes = NULL;
+    *length = 0;
+    struct stat info;
+    if (stat(path, &info) != 0) {
+        return wtl_fail(err, errno == ENOENT || errno == ENOTDIR ? WTL_E_MISSING : WTL_E_IO,
+                        "%s: %s", path, strerror(errno));
+    }
+    if (S_ISDIR(info.st_mode)) {
+        return wtl_fail(err, WTL_E_IO, "%s: is a folder, a file was expected", path);
+    }
+    gzFile stream = gzopen(path, "rbe");
+    if (!stream) {
+        return wtl_fail(err, WTL_E_IO, "%s: cannot be opened: %s", path,
+                        errno ? strerror(errno) : "out of memory");
+    }
+    (void)gzbuffer(stream, 1 << 17);
+    size_t hint = info.st_size > 0 ? (size_t)info.st_size : 4096;
+    wtl_status status = read_stream(stream, path, most_bytes, hint, bytes, length, err);
+    (void)gzclose_r(stream);
+    return status;
+}
+
+wtl_status wtl_writer_open(wtl_writer **out, const char *path, wtl_error *err)
+{
+    *out = NULL;
+    wtl_writer *writer = wtl_alloc(1, sizeof *writer);
+    char *copy = wtl_strdup(path);
+    /* The name must not depend on the process: a killed run's leftover is overwritten. */
+    char *temporary = wtl_format("%s.tmp", path);
+    if (!writer || !copy || !temporary) {
+        wtl_free(writer);
+        wtl_free(copy);
+        wtl_free(temporary);
+        return wtl_fail(err, WTL_E_NOMEM, "%s: out of memory", path);
+    }
+    writer->path = copy;
+    writer->temporary = temporary;
+    writer->file = fopen(temporary, "wbe");
+    if (!writer->file) {
+        wtl_status status =
+            wtl_fail(err, WTL_E_WRITE, "%s: cannot be written: %s", path, strerror(errno));
+        wtl_writer_abort(writer);
+        return status;
+    }
+    *out = writer;
+    return WTL_OK;
+}
+
+void wtl_writer_put(wtl_writer *writer, const void *bytes, size_t length)
+{
+    if (writer->error == 0 && length > 0 && fwrite(bytes, 1, length, writer->file) != length) {
+        writer->error = errno ? errno : EIO;
+    }
+    writer->position += length;
+}
+
+void wtl_writer_printf(wtl_writer *writer, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    int put = vfprintf(writer->file, format, arguments);
+    va_end(arguments);
+    if (put < 0 && writer->error == 0) {
+        writer->error = errno ? errno : EIO;
+    }
+    writer->position += put > 0 ? (uint64_t)put : 0;
+}
+
+uint64_t wtl_writer_position(const wtl_writer *writer)
+{
+    return writer->position;
+}
+
+static void sync_folder_of(const char *path)
+{
+    char *folder = wtl_strdup(path);
+    if (folder) {
+        char *slash = strrchr(folder, '/');
+        if (slash) {
+            slash[slash == folder ? 1 : 0] = '\0';
+        }
+        int descriptor = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (descriptor >= 0) {
+            (void)fsync(descriptor); /* some file systems refuse; the rename stands anyway */
+            close(descriptor);
+        }
+        wtl_free(folder);
+    }
+}
+
+wtl_status wtl_writer_commit(wtl_writer *writer, wtl_error *err)
+{
+    int error = writer->error;
+    if (fflush(writer->file) != 0 && error == 0) {
+        error = errno;
+    }
+    if (error == 0 && fsync(fileno(writer->file)) != 0 && errno != EINVAL) {
+        error = errno;
+    }
+    if (fclose(writer->file) != 0 && error == 0) {
+        error = errno;
+    }
+    writer->file = NULL;
+    if (error == 0 && rename(writer->temporary, writer->path) != 0) {
+        error = errno;
+    }
+    wtl_status status = WTL_OK;
+    if (error != 0) {
+        status = wtl_fail(err, WTL_E_WRITE, "%s: cannot be written: %s", writer->path,
+                          strerror(error));
+        (void)unlink(writer->temporary);
+    } else {
+        sync_folder_of(writer->path);
+    }
+    wtl_writer_abort(writer);
+    return status;
+}
+
+void wtl_writer_abort(wtl_writer *writer)
+{
+    if (!writer) {
+        return;
+    }
+    if (writer->file) {
+        (void)fclose(writer->file);
+        (void)unlink(writer->temporary);
+    }
+    wtl_free(writer->path);
+    wtl_free(writer->temporary);
+    wtl_free(writer);
+}
+
+wtl_status wtl_file_write(const char *path, const void *bytes, size_t length, wtl_error *err)
+{
+    wtl_writer *writer;
+    wtl_status status = wtl_writer_open(&writer, path, err);
+    if (status != WTL_OK) {
+        return status;
+    }
+    wtl_writer_put(writer, bytes, length);
+    return wtl_writer_commit(writer, err);
+}
+
+wtl_status wtl_make_folder(const char *path, wtl_error *err)
+{
+    char *partial = wtl_strdup(path);
+    if (!partial) {
+        return wtl_fail(err, WTL_E_NOMEM, "%s: out of memory", path);
+    }
+    wtl_status status = WTL_OK;
+    for (char *end = partial; status == WTL_OK && *end;) {
+        end += strspn(end, "/");
+        end += strcspn(end, "/");
+        char kept = *end;
+        *end = '\0';
+        if (mkdir(partial, 0777) != 0 && errno != EEXIST) {
+            status = wtl_fail(err, WTL_E_WRITE, "%s: cannot make the folder: %s", path,
+                              strerror(errno));
+        }
+        *end = kept;
+    }
+    wtl_free(partial);
+    if (status == WTL_OK && !wtl_folder_exists(path)) {
+        status = wtl_fail(err, WTL_E_WRITE, "%s: is in the way: a folder was expected", path);
+    }
+    return status;
+}

@@ -1,0 +1,34 @@
+/* threads.c - compute threads and their floating-point mode. */
+#define _GNU_SOURCE
+#include "wattle/threads.h"
+
+#include <omp.h>
+#include <sched.h>
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
+int wtl_threads_available(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0) {
+        return CPU_COUNT(&set);
+    }
+    return omp_get_num_procs() > 0 ? omp_get_num_procs() : 1;
+}
+
+void wtl_flush_denormals(void)
+{
+#if defined(__x86_64__)
+    enum { FLUSH_TO_ZERO = 0x8000, DENORMALS_ARE_ZERO = 0x0040 };
+    _mm_setcsr(_mm_getcsr() | FLUSH_TO_ZERO | DENORMALS_ARE_ZERO);
+#endif
+}
+
+void wtl_threads_prepare(int threads)
+{
+#pragma omp parallel num_threads(threads)
+    {
+        wtl_flush_denormals();
+    }
+}

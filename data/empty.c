@@ -1,0 +1,1 @@
+typedef int wtl_nothing_here;

@@ -1,0 +1,153 @@
+/* net.h - a network that runs: planned from a definition, then forward and backward
+ * without any allocation.
+ *
+ * Tensors are float. Seen through this header they are NCHW, contiguous, images first.
+ * All memory of a run is one arena: at inference outputs share it by liveness, in training
+ * every output is kept for the backward pass.
+ */
+#ifndef WATTLE_NET_H
+#define WATTLE_NET_H
+
+#include "wattle/netdef.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum wtl_engine {
+    WTL_ENGINE_BLAS,      /* im2col and OpenBLAS */
+    WTL_ENGINE_REFERENCE, /* plain loops: slow, obvious, the tests' twin */
+    WTL_ENGINE_COUNT
+} wtl_engine;
+
+typedef enum wtl_activation {
+    WTL_ACTIVATION_NONE,
+    WTL_ACTIVATION_RELU,
+    WTL_ACTIVATION_RELU6
+} wtl_activation;
+
+typedef struct wtl_net wtl_net;
+
+typedef struct wtl_net_options {
+    int batch;   /* most images in a run, >= 1 */
+    int threads; /* 0: one */
+    wtl_engine engine;
+    bool training;       /* plan for backward; auxiliary heads are part of the net */
+    bool no_fusion;      /* keep ReLU apart from its producer (for tests) */
+    bool input_gradient; /* backward also computes d loss / d input */
+    uint64_t seed;       /* of dropout */
+} wtl_net_options;
+
+/* Plan `def` (copied) under `options`. Parameters are zero until wtl_net_init() or until
+ * they are filled through wtl_net_param().
+ *   WTL_E_SHAPE, WTL_E_RANGE (memory would overflow), WTL_E_NOMEM, WTL_E_ARG */
+WTL_API wtl_status wtl_net_create(wtl_net **out, const wtl_netdef *def,
+                                  const wtl_net_options *options,
+                                  wtl_error *err) WTL_MUST_CHECK;
+WTL_API void wtl_net_free(wtl_net *net); /* takes NULL */
+
+WTL_API const wtl_netdef *wtl_net_def(const wtl_net *net);
+WTL_API const wtl_net_options *wtl_net_options_of(const wtl_net *net);
+
+/* ---- parameters ---- */
+
+typedef struct wtl_param {
+    const char *name; /* layer.suffix */
+    int layer;        /* index in the definition */
+    wtl_param_spec spec;
+    size_t count;
+    float *value;
+    float *gradient; /* NULL unless training and trained */
+    float *mask;     /* NULL, or 1.0f and 0.0f: weights that stay exactly 0 */
+} wtl_param;
+
+WTL_API int wtl_net_param_count(const wtl_net *net);
+WTL_API wtl_param *wtl_net_param(wtl_net *net, int index);
+WTL_API wtl_param *wtl_net_find_param(wtl_net *net, const char *name); /* NULL if absent */
+
+/* Fill every parameter by its initialiser: running_var 1, running_mean and biases as their
+ * init says. Depends on seed and the parameter's index alone. */
+WTL_API void wtl_net_init(wtl_net *net, uint64_t seed);
+
+/* Copy values of the parameters both nets have (by name); WTL_E_SHAPE if sizes differ,
+ * WTL_E_MISSING if `to` has one that `from` lacks. */
+WTL_API wtl_status wtl_net_copy_params(wtl_net *to, wtl_net *from,
+                                       wtl_error *err) WTL_MUST_CHECK;
+
+/* A new inference net with every batch norm that directly follows a conv, depthwise or
+ * dense layer (and is its only reader) folded into that layer's weights and bias. */
+WTL_API wtl_status wtl_net_fold(wtl_net **out, wtl_net *net, const wtl_net_options *options,
+                                wtl_error *err) WTL_MUST_CHECK;
+
+/* ---- running ---- */
+
+/* Where to put the images: [batch, C, H, W]. */
+WTL_API float *wtl_net_input(wtl_net *net);
+
+/* A head: a softmax layer. */
+typedef struct wtl_head {
+    const char *name;
+    bool aux;
+    float weight;             /* in the loss */
+    int classes;              /* K */
+    const float *logits;      /* [n, K]: what goes into the softmax */
+    const float *probability; /* [n, K] */
+    float *gradient; /* [n, K]: d loss / d logits, filled by the caller before backward;
+                           NULL unless training */
+} wtl_head;
+
+WTL_API int wtl_net_head_count(const wtl_net *net);
+WTL_API const wtl_head *wtl_net_head(const wtl_net *net, int index);
+/* The head that is not auxiliary, or NULL in a net without softmax. */
+WTL_API const wtl_head *wtl_net_main_head(const wtl_net *net);
+
+/* The output of the net's last (main) layer, [n, ...], and its shape. */
+WTL_API const float *wtl_net_output(const wtl_net *net, wtl_shape *shape);
+
+/* Output of layer `index` after the last forward, after its ReLU where one is fused or
+ * NULL where the arena has reused the memory or the layer was dropped. */
+WTL_API const float *wtl_net_layer_output(const wtl_net *net, int index, wtl_shape *shape);
+
+typedef enum wtl_run_mode {
+    WTL_RUN_INFERENCE, /* running statistics, no dropout */
+    WTL_RUN_TRAINING   /* batch statistics (running ones updated), dropout; training nets */
+} wtl_run_mode;
+
+/* Run the first n images of the input through the net, 1 <= n <= batch. `step` keys the
+ * dropout masks: same seed and step, same masks. */
+WTL_API void wtl_net_forward(wtl_net *net, int n, wtl_run_mode mode, uint64_t step);
+
+/* After a WTL_RUN_TRAINING forward of n images and with each head's gradient filled:
+ * compute parameter gradients (set, not added) and, when planned with input_gradient, d loss /
+ * d input. */
+WTL_API void wtl_net_backward(wtl_net *net, int n);
+
+/* d loss / d input [n,C,H,W] of the last backward; NULL unless planned. */
+WTL_API const float *wtl_net_input_gradient(const wtl_net *net);
+
+/* Momentum used by batch norm's running statistics in the next forward passes; a negative
+ * value returns to each layer's own. Recalibration runs batch k = 1, 2, ... in training
+ * mode with momentum 1/k: the running statistics become plain averages. */
+WTL_API void wtl_net_set_stat_momentum(wtl_net *net, float momentum);
+
+/* True if every value of the n images' main output is finite. */
+WTL_API bool wtl_net_output_finite(const wtl_net *net, int n);
+
+/* ---- what was planned ---- */
+
+typedef struct wtl_net_memory {
+    size_t parameters;  /* bytes of values */
+    size_t gradients;   /* of parameters */
+    size_t activations; /* arena: outputs, their gradients, what layers save, scratch */
+    size_t unshared;    /* what the arena would take without sharing */
+} wtl_net_memory;
+
+WTL_API wtl_net_memory wtl_net_memory_of(const wtl_net *net);
+
+/* How layer `index` runs, for `wattle info --kernels`: e.g. "im2col+gemm, relu fused". */
+WTL_API const char *wtl_net_kernel(const wtl_net *net, int index);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,106 @@
+/* layer_ops.h - what every kind of layer provides. One const table a kind, in its own file
+ * under layers/; layers/registry.c lists them in the order of wtl_layer_kind.
+ *
+ * Plan, then run: shape(), params() and setup() check and size everything; forward() and
+ * backward() neither allocate nor fail.
+ */
+#ifndef WTL_LAYER_OPS_H
+#define WTL_LAYER_OPS_H
+
+#include "wattle/net.h"
+#include "wattle/netdef.h"
+
+/* How an option of the text reaches a field of wtl_layer_def.as. */
+typedef enum wtl_option_type {
+    WTL_OPTION_INT,      /* int, low..high */
+    WTL_OPTION_CHANNELS, /* int: N, N*width, N*max(1,width) or `classes` */
+    WTL_OPTION_FLOAT,    /* float, low..high */
+    WTL_OPTION_BOOL,     /* bool: yes or no */
+    WTL_OPTION_PAIR,     /* int[2]: A or AxB, each low..high */
+    WTL_OPTION_PAD,      /* int[4]: A, AxB or T,B,L,R, each low..high */
+    WTL_OPTION_INIT,     /* wtl_init */
+    WTL_OPTION_WORD      /* bool: whether the second of two words was given; words "a|b" */
+} wtl_option_type;
+
+typedef struct wtl_layer_option {
+    const char *name; /* NULL ends the table */
+    wtl_option_type type;
+    size_t offset;            /* of the field in wtl_layer_def */
+    double low, high;         /* allowed range of the numbers */
+    const char *default_text; /* NULL: the option is required (see wtl_layer_ops.check) */
+    const char *words;        /* of WTL_OPTION_WORD */
+} wtl_layer_option;
+
+/* What a layer is told when the net is planned. */
+typedef struct wtl_layer_plan {
+    const wtl_shape *in; /* one per input */
+    int input_count;
+    wtl_shape out;
+    int batch; /* most images in a run */
+    int threads;
+    wtl_engine engine;
+    bool training;        /* whether backward will be called */
+    bool input_gradient;  /* whether backward will be asked for dx */
+    wtl_activation fused; /* applied to y at the end of forward, only if ops->fuses; its
+                              gradient is the net's business, not the layer's */
+    /* Filled in by setup(): */
+    size_t scratch_bytes; /* working memory, shared between layers, contents not kept */
+    size_t saved_bytes;   /* kept from forward to backward (argmax, batch statistics, ...) */
+} wtl_layer_plan;
+
+/* What a layer is given in a run. */
+typedef struct wtl_layer_run {
+    int n; /* images in this run, 1..plan.batch */
+    int threads;
+    wtl_engine engine;
+    bool training;       /* dropout on, batch statistics used and running ones updated */
+    float stat_momentum; /* overrides batch norm's momentum when >= 0 (recalibration) */
+    uint64_t seed, step; /* with `layer`: the key of dropout's random numbers */
+    int layer;           /* index in the net */
+    void *scratch;
+    void *saved;
+    float *const *value;    /* the layer's parameters, in the order of params() */
+    float *const *gradient; /* backward adds to these; NULL entries for statistics */
+} wtl_layer_run;
+
+typedef struct wtl_layer_ops {
+    wtl_layer_kind kind;
+    const char *word;
+    int least_inputs, most_inputs;   /* most 0: no limit */
+    const wtl_layer_option *options; /* ended by a NULL name; NULL: none */
+    size_t state_bytes;              /* of the private struct filled by setup() */
+    bool fuses;                      /* forward applies plan.fused to y */
+    bool needs_x;                    /* backward reads x */
+    bool needs_y; /* backward reads y (a fused activation makes the net keep y) */
+    bool alias;   /* y is x: no buffer, forward and backward never called (flatten) */
+
+    /* Options that cannot be checked one by one ("kernel or global"); NULL: none. The
+     * message has no place in it, the caller prepends file:line. */
+    wtl_status (*check)(wtl_layer_def *def, wtl_error *err);
+    /* The message names sizes, not the layer; the caller prepends the layer's name. */
+    wtl_status (*shape)(const wtl_layer_def *def, const wtl_shape *in, int input_count,
+                        wtl_shape *out, wtl_error *err);
+    int (*params)(const wtl_layer_def *def, const wtl_shape *in,
+                  wtl_param_spec specs[WTL_MAX_LAYER_PARAMS]);               /* NULL: none */
+    uint64_t (*macs)(const wtl_layer_def *def, wtl_shape in, wtl_shape out); /* NULL: 0 */
+    /* Fill `state` (zeroed, state_bytes) and the plan's last two fields. Owns no memory. */
+    wtl_status (*setup)(void *state, const wtl_layer_def *def, wtl_layer_plan *plan,
+                        wtl_error *err);
+    void (*forward)(const void *state, const wtl_layer_run *run, const float *const *x,
+                    float *y);
+    /* Overwrites dx[i] unless it is NULL; adds to run->gradient. dy has the fused
+     * activation's gradient applied already. */
+    void (*backward)(const void *state, const wtl_layer_run *run, const float *const *x,
+                     const float *y, const float *dy, float *const *dx);
+} wtl_layer_ops;
+
+const wtl_layer_ops *wtl_layer_ops_of(wtl_layer_kind kind);
+
+/* One variable a file of layers/. */
+extern const wtl_layer_ops wtl_input_ops, wtl_conv_ops, wtl_depthwise_ops, wtl_dense_ops,
+    wtl_maxpool_ops, wtl_avgpool_ops, wtl_lrn_ops, wtl_batchnorm_ops, wtl_relu_ops,
+    wtl_relu6_ops, wtl_dropout_ops, wtl_concat_ops, wtl_add_ops, wtl_flatten_ops,
+    wtl_softmax_ops, wtl_upsample_ops, wtl_deconv_ops, wtl_space_to_depth_ops,
+    wtl_depth_to_space_ops;
+
+#endif
