@@ -32,8 +32,9 @@ wtl_status wtl_fail_in(wtl_error *err, wtl_status status, const char *prefix)
     if (err) {
         char inner[WTL_ERROR_TEXT_SIZE];
         memcpy(inner, err->text, sizeof inner);
+        inner[sizeof inner - 1] = 0;
         /* Keep the inner reason whole; cut the prefix if both do not fit. */
-        size_t room = sizeof err->text - strnlen(inner, sizeof inner - 1) - 3;
+        size_t room = sizeof err->text - strlen(inner) - 3;
         snprintf(err->text, sizeof err->text, "%.*s: %s", (int)room, prefix, inner);
         err->status = status;
         keep_to_one_line(err->text);
