@@ -30,12 +30,15 @@ wtl_status wtl_fail(wtl_error *err, wtl_status status, const char *format, ...)
 wtl_status wtl_fail_in(wtl_error *err, wtl_status status, const char *prefix)
 {
     if (err) {
-        char inner[WTL_ERROR_TEXT_SIZE];
-        memcpy(inner, err->text, sizeof inner);
-        inner[sizeof inner - 1] = 0;
         /* Keep the inner reason whole; cut the prefix if both do not fit. */
-        size_t room = sizeof err->text - strlen(inner) - 3;
-        snprintf(err->text, sizeof err->text, "%.*s: %s", (int)room, prefix, inner);
+        size_t inner = strlen(err->text), room = sizeof err->text - 1 - inner;
+        size_t before = strlen(prefix);
+        if (room > 2) {
+            before = before < room - 2 ? before : room - 2;
+            memmove(err->text + before + 2, err->text, inner + 1);
+            memcpy(err->text, prefix, before);
+            memcpy(err->text + before, ": ", 2);
+        }
         err->status = status;
         keep_to_one_line(err->text);
     }

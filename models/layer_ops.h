@@ -46,6 +46,7 @@ typedef struct wtl_layer_plan {
     /* Filled in by setup(): */
     size_t scratch_bytes; /* working memory, shared between layers, contents not kept */
     size_t saved_bytes;   /* kept from forward to backward (argmax, batch statistics, ...) */
+    const char *kernel;   /* static text for `wattle info --kernels`; NULL: nothing to tell */
 } wtl_layer_plan;
 
 /* What a layer is given in a run. */
@@ -73,6 +74,7 @@ typedef struct wtl_layer_ops {
     bool needs_x;                    /* backward reads x */
     bool needs_y; /* backward reads y (a fused activation makes the net keep y) */
     bool alias;   /* y is x: no buffer, forward and backward never called (flatten) */
+    bool alias_at_inference; /* the same in a net planned without training (dropout) */
 
     /* Options that cannot be checked one by one ("kernel or global"); NULL: none. The
      * message has no place in it, the caller prepends file:line. */
@@ -83,7 +85,8 @@ typedef struct wtl_layer_ops {
     int (*params)(const wtl_layer_def *def, const wtl_shape *in,
                   wtl_param_spec specs[WTL_MAX_LAYER_PARAMS]);               /* NULL: none */
     uint64_t (*macs)(const wtl_layer_def *def, wtl_shape in, wtl_shape out); /* NULL: 0 */
-    /* Fill `state` (zeroed, state_bytes) and the plan's last two fields. Owns no memory. */
+    /* Fill `state` (zeroed, state_bytes) and the plan's last three fields. Owns no memory.
+     * NULL: nothing to set up. */
     wtl_status (*setup)(void *state, const wtl_layer_def *def, wtl_layer_plan *plan,
                         wtl_error *err);
     void (*forward)(const void *state, const wtl_layer_run *run, const float *const *x,
