@@ -223,13 +223,14 @@ wtl_status wtl_run_folder_write_env(const wtl_run_folder *folder,
 
 /* ---- metrics.csv and the plots ---- */
 
-static void put_value(wtl_writer *writer, const char *before, const char *format, double value)
+/* A NaN is an empty field. */
+static void put_value(wtl_writer *writer, int decimals, double value)
 {
-    char text[64] = "";
-    if (!isnan(value)) { /* a NaN is an empty field */
-        snprintf(text, sizeof text, format, value);
+    if (isnan(value)) {
+        wtl_writer_put(writer, ",", 1);
+    } else {
+        wtl_writer_printf(writer, ",%.*f", decimals, value);
     }
-    wtl_writer_printf(writer, "%s%s", before, text);
 }
 
 wtl_status wtl_run_folder_write_metrics(const wtl_run_folder *folder, const wtl_train_row *rows,
@@ -245,13 +246,13 @@ wtl_status wtl_run_folder_write_metrics(const wtl_run_folder *folder, const wtl_
     for (int i = 0; i < count; i++) {
         const wtl_train_row *row = &rows[i];
         wtl_writer_printf(writer, "%d", i + 1);
-        put_value(writer, ",", "%.6g", row->rate);
-        put_value(writer, ",", "%.6f", row->train_loss);
-        put_value(writer, ",", "%.4f", row->train_top1);
-        put_value(writer, ",", "%.6f", row->val_loss);
-        put_value(writer, ",", "%.4f", row->val_top1);
-        put_value(writer, ",", "%.4f", row->val_top5);
-        put_value(writer, ",", "%.2f", row->seconds);
+        put_value(writer, 8, row->rate);
+        put_value(writer, 6, row->train_loss);
+        put_value(writer, 4, row->train_top1);
+        put_value(writer, 6, row->val_loss);
+        put_value(writer, 4, row->val_top1);
+        put_value(writer, 4, row->val_top5);
+        put_value(writer, 2, row->seconds);
         wtl_writer_put(writer, "\n", 1);
     }
     return wtl_writer_commit(writer, err);
