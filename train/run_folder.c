@@ -31,8 +31,6 @@ typedef enum part {
     PART_COUNT
 } part;
 
-/* Checkpoints first: the order in which an old run is removed, so that a kill in between
- * never leaves a checkpoint beside another run's config. */
 static const char *const part_names[PART_COUNT] = {
     [PART_LAST] = "ckpt/last.wtl",       [PART_BEST] = "ckpt/best.wtl",
     [PART_CONFIG] = "config.json",       [PART_ENV] = "env.json",
@@ -99,7 +97,7 @@ bool wtl_run_folder_has_checkpoint(const wtl_run_folder *folder)
            wtl_file_exists(folder->parts[PART_BEST]);
 }
 
-wtl_status wtl_run_folder_prepare(wtl_run_folder *folder, bool fresh, wtl_error *err)
+wtl_status wtl_run_folder_prepare(wtl_run_folder *folder, wtl_error *err)
 {
     static const char *const folders[] = {"ckpt", "plots"};
     for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
@@ -110,9 +108,19 @@ wtl_status wtl_run_folder_prepare(wtl_run_folder *folder, bool fresh, wtl_error 
             return status;
         }
     }
-    for (int i = 0; fresh && i < PART_COUNT; i++) {
-        if (remove(folder->parts[i]) != 0 && errno != ENOENT) {
-            return wtl_fail(err, WTL_E_WRITE, "%s: cannot be removed: %s", folder->parts[i],
+    return WTL_OK;
+}
+
+wtl_status wtl_run_folder_clear(wtl_run_folder *folder, wtl_error *err)
+{
+    /* Checkpoints first, so that a kill in between never leaves one beside the config of
+     * another run. config.json stays until it is replaced: without it there is no run. */
+    static const part old[] = {PART_LAST, PART_BEST,      PART_METRICS,
+                               PART_LOG,  PART_LOSS_PLOT, PART_ACCURACY_PLOT};
+    for (size_t i = 0; i < sizeof old / sizeof *old; i++) {
+        const char *path = folder->parts[old[i]];
+        if (remove(path) != 0 && errno != ENOENT) {
+            return wtl_fail(err, WTL_E_WRITE, "%s: cannot be removed: %s", path,
                             strerror(errno));
         }
     }

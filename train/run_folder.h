@@ -22,9 +22,10 @@ const char *wtl_run_folder_last(const wtl_run_folder *folder); /* path of ckpt/l
 const char *wtl_run_folder_best(const wtl_run_folder *folder); /* path of ckpt/best.wtl */
 bool wtl_run_folder_has_checkpoint(const wtl_run_folder *folder);
 
-/* Make the folders. With `fresh`, files of an earlier run are removed, checkpoints first. */
-wtl_status wtl_run_folder_prepare(wtl_run_folder *folder, bool fresh,
-                                  wtl_error *err) WTL_MUST_CHECK;
+/* Make the folders that are not there yet. */
+wtl_status wtl_run_folder_prepare(wtl_run_folder *folder, wtl_error *err) WTL_MUST_CHECK;
+/* Remove what an earlier run left, but for config.json and env.json, which are replaced. */
+wtl_status wtl_run_folder_clear(wtl_run_folder *folder, wtl_error *err) WTL_MUST_CHECK;
 
 /* The text of config.json for these options, freed by free(); NULL without memory. */
 char *wtl_run_config_text(const wtl_train_options *options) WTL_MUST_CHECK;
