@@ -190,7 +190,7 @@ static wtl_status number_from_json(const reading *r, const field *f, const json_
     bool whole = f->type == FIELD_INT;
     double number = wtl_json_number(value);
     if (!(number >= f->low && number <= f->high) || (whole && !json_is_integer(value))) {
-        snprintf(wanted, sizeof wanted, "a %snumber from %g to %g", whole ? "whole " : "",
+        snprintf(wanted, sizeof wanted, "a %snumber from %.10g to %.10g", whole ? "whole " : "",
                  f->low, f->high);
         return wrong(r, f, wanted);
     }
