@@ -1,7 +1,5 @@
-/* conv_geometry.c - sizes of a convolution, and the activations that kernels fuse. */
+/* conv_geometry.c - sizes of a convolution. */
 #include "conv_kernels.h"
-
-#include "wattle/threads.h"
 
 wtl_conv_geometry wtl_conv_geometry_of(const wtl_conv_options *o, wtl_shape in, wtl_shape out)
 {
@@ -35,28 +33,4 @@ wtl_status wtl_conv_output(const wtl_conv_options *o, wtl_shape in, int *p, int 
     *p = (int)((h - reach_h) / o->stride[0]) + 1;
     *q = (int)((w - reach_w) / o->stride[1]) + 1;
     return WTL_OK;
-}
-
-WTL_HOT static void relu(float *y, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        y[i] = y[i] < 0.0f ? 0.0f : y[i]; /* a NaN stays a NaN */
-    }
-}
-
-WTL_HOT static void relu6(float *y, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        float value = y[i] < 0.0f ? 0.0f : y[i];
-        y[i] = value > 6.0f ? 6.0f : value;
-    }
-}
-
-void wtl_activate(float *y, size_t count, wtl_activation activation)
-{
-    if (activation == WTL_ACTIVATION_RELU) {
-        relu(y, count);
-    } else if (activation == WTL_ACTIVATION_RELU6) {
-        relu6(y, count);
-    }
 }

@@ -11,6 +11,7 @@
 #ifndef WTL_CONV_KERNELS_H
 #define WTL_CONV_KERNELS_H
 
+#include "elementwise.h"
 #include "wattle/net.h"
 
 typedef struct wtl_conv_geometry {
@@ -30,9 +31,6 @@ wtl_conv_geometry wtl_conv_geometry_of(const wtl_conv_options *options, wtl_shap
 /* Output height and width of a sliding window; WTL_E_SHAPE when it does not fit once. */
 wtl_status wtl_conv_output(const wtl_conv_options *options, wtl_shape in, int *p, int *q,
                            wtl_error *err);
-
-/* y = max(y, 0), or min(max(y, 0), 6), or y as it is. */
-void wtl_activate(float *y, size_t count, wtl_activation activation);
 
 /* ---- reference: plain loops, sums in double ---- */
 
