@@ -35,7 +35,7 @@ static int unknown_command(const char *name)
     const char *near = wtl_suggest(name, names);
     wtl_error err;
     (void)wtl_fail(&err, WTL_E_ARG, "unknown command '%.100s'%s%s%s; see 'wattle --help'", name,
-                   near ? ", did you mean '" : "", near ? near : "", near ? "'?" : "");
+                   near ? " (did you mean '" : "", near ? near : "", near ? "'?)" : "");
     return wtl_report(&err);
 }
 

@@ -45,6 +45,9 @@ static int option_count(const wtl_command *command)
     return count;
 }
 
+/* What JSON's signed integers can hold: config.json keeps the seed. */
+static const uint64_t MOST_U64 = INT64_MAX;
+
 /* ---- messages ---- */
 
 int wtl_usage_error(const wtl_command *command, const char *format, ...)
@@ -84,10 +87,11 @@ static bool unknown_option(wtl_parsed *parsed, const wtl_command *command, const
     name[strcspn(name, "=")] = '\0';
     const char *near = strncmp(word, "--", 2) == 0 ? wtl_suggest(name, names) : NULL;
     if (near) {
-        return leave(parsed, wtl_usage_error(command, "unknown option '%s', did you mean --%s?",
-                                             word, near));
+        return leave(parsed,
+                     wtl_usage_error(command, "unknown option '%.200s' (did you mean --%s?)",
+                                     word, near));
     }
-    return leave(parsed, wtl_usage_error(command, "unknown option '%s'", word));
+    return leave(parsed, wtl_usage_error(command, "unknown option '%.200s'", word));
 }
 
 static void list_words(wtl_text *text, const char *const *words)
@@ -106,7 +110,7 @@ static bool bad_value(wtl_parsed *parsed, const wtl_option *option, const char *
         wtl_text_printf(&wanted, "a whole number from %.0f to %.0f", option->low, option->high);
         break;
     case WTL_OPTION_U64:
-        wtl_text_printf(&wanted, "a whole number from 0 to 18446744073709551615");
+        wtl_text_printf(&wanted, "a whole number from 0 to %lld", (long long)MOST_U64);
         break;
     case WTL_OPTION_DOUBLE:
     case WTL_OPTION_FLOAT:
@@ -171,7 +175,7 @@ static bool set_value(const wtl_option *option, void *place, const char *text)
     case WTL_OPTION_LONG:
         return parse_long(text, option->low, option->high, place);
     case WTL_OPTION_U64:
-        return wtl_parse_u64(text, 0, UINT64_MAX, place);
+        return wtl_parse_u64(text, 0, MOST_U64, place);
     case WTL_OPTION_DOUBLE:
         return wtl_parse_double(text, option->low, option->high, place);
     case WTL_OPTION_FLOAT:

@@ -12,7 +12,7 @@ typedef enum wtl_option_kind {
     WTL_OPTION_FLAG,   /* bool */
     WTL_OPTION_INT,    /* int in [low, high] */
     WTL_OPTION_LONG,   /* long in [low, high] */
-    WTL_OPTION_U64,    /* uint64_t */
+    WTL_OPTION_U64,    /* uint64_t up to 2^63 - 1 */
     WTL_OPTION_DOUBLE, /* double in [low, high] */
     WTL_OPTION_FLOAT,  /* float in [low, high] */
     WTL_OPTION_TEXT,   /* char[size], refused when longer */
