@@ -1,0 +1,393 @@
+/* layer_harness.c - see layer_harness.h. */
+#include "layer_harness.h"
+
+#include "wattle/blas.h"
+#include "wattle/memory.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { WALL = 16 /* floats on either side of a buffer */ };
+
+static const uint32_t BRICK = 0x7fc5a5a5u; /* a NaN that no arithmetic makes */
+
+static void build_wall(float *at)
+{
+    for (int i = 0; i < WALL; i++) {
+        memcpy(at + i, &BRICK, sizeof BRICK);
+    }
+}
+
+static float *buffer(size_t count)
+{
+    float *all = wtl_alloc(count + 2 * WALL, sizeof *all);
+    assert_non_null(all);
+    build_wall(all);
+    build_wall(all + WALL + count);
+    return all + WALL;
+}
+
+static void drop(float *buffer_or_null)
+{
+    if (buffer_or_null) {
+        wtl_free(buffer_or_null - WALL);
+    }
+}
+
+static void check_wall(const float *values, size_t count, const char *what)
+{
+    for (int i = 0; values && i < WALL; i++) {
+        if (memcmp(values - 1 - i, &BRICK, sizeof BRICK) != 0) {
+            fail_msg("%s: value -%d was overwritten", what, i + 1);
+        }
+        if (memcmp(values + count + i, &BRICK, sizeof BRICK) != 0) {
+            fail_msg("%s: value %zu of %zu was overwritten", what, count + (size_t)i, count);
+        }
+    }
+}
+
+static wtl_layer_case resolved(const wtl_layer_case *c)
+{
+    wtl_layer_case r = *c;
+    r.input_count = c->input_count ? c->input_count : 1;
+    r.batch = c->batch ? c->batch : 1;
+    r.n = c->n ? c->n : r.batch;
+    r.threads = c->threads ? c->threads : 1;
+    r.def.kind = c->ops->kind;
+    r.def.input_count = r.input_count;
+    assert_true(r.n <= r.batch && r.input_count <= WTL_HARNESS_INPUTS);
+    return r;
+}
+
+/* state has ops->state_bytes. */
+static wtl_status plan_layer(wtl_layer_case *c, wtl_layer_plan *plan, void *state,
+                             wtl_error *err)
+{
+    *plan = (wtl_layer_plan){
+        .in = c->in,
+        .input_count = c->input_count,
+        .batch = c->batch,
+        .threads = c->threads,
+        .engine = c->engine,
+        .training = c->training,
+        .input_gradient = c->training && !c->no_input_gradient,
+        .fused = c->fused,
+    };
+    wtl_status status = c->ops->check ? c->ops->check(&c->def, err) : WTL_OK;
+    if (status == WTL_OK) {
+        status = c->ops->shape(&c->def, c->in, c->input_count, &plan->out, err);
+    }
+    if (status == WTL_OK && c->ops->setup) {
+        status = c->ops->setup(state, &c->def, plan, err);
+    }
+    return status;
+}
+
+wtl_status wtl_harness_plan(const wtl_layer_case *c, wtl_shape *out, wtl_error *err)
+{
+    wtl_layer_case r = resolved(c);
+    wtl_layer_plan plan;
+    void *state = wtl_alloc(1, r.ops->state_bytes);
+    assert_non_null(state);
+    wtl_status status = plan_layer(&r, &plan, state, err);
+    wtl_free(state);
+    if (out) {
+        *out = plan.out;
+    }
+    return status;
+}
+
+static bool is_statistic(wtl_param_role role)
+{
+    return role == WTL_PARAM_RUNNING_MEAN || role == WTL_PARAM_RUNNING_VAR;
+}
+
+static void create_params(wtl_layer_harness *h)
+{
+    h->param_count = h->is.ops->params ? h->is.ops->params(&h->is.def, h->is.in, h->specs) : 0;
+    for (int i = 0; i < h->param_count; i++) {
+        const wtl_param_spec *spec = &h->specs[i];
+        h->counts[i] = 1;
+        for (int d = 0; d < spec->rank; d++) {
+            h->counts[i] *= (size_t)spec->dims[d];
+        }
+        h->value[i] = buffer(h->counts[i]);
+        wtl_fill_random(h->value[i], h->counts[i], h->is.key * 100 + 10 + (unsigned)i);
+        for (size_t j = 0; spec->role == WTL_PARAM_RUNNING_VAR && j < h->counts[i]; j++) {
+            h->value[i][j] = fabsf(h->value[i][j]) + 0.5f;
+        }
+        if (h->is.training && !is_statistic(spec->role)) {
+            h->gradient[i] = buffer(h->counts[i]);
+        }
+    }
+}
+
+static void create_activations(wtl_layer_harness *h)
+{
+    for (int i = 0; i < h->is.input_count; i++) {
+        h->x_count[i] = (size_t)h->is.n * wtl_shape_count(h->is.in[i]);
+        h->x[i] = buffer(h->x_count[i]);
+        wtl_fill_random(h->x[i], h->x_count[i], h->is.key * 100 + (unsigned)i);
+        if (h->plan.input_gradient) {
+            h->dx[i] = buffer(h->x_count[i]);
+        }
+        h->unread_count = h->x_count[i] > h->unread_count ? h->x_count[i] : h->unread_count;
+    }
+    h->y_count = (size_t)h->is.n * wtl_shape_count(h->plan.out);
+    h->y = buffer(h->y_count);
+    h->unread_count = h->y_count > h->unread_count ? h->y_count : h->unread_count;
+    if (h->is.training) {
+        h->dy = buffer(h->y_count);
+        wtl_fill_random(h->dy, h->y_count, h->is.key * 100 + 50);
+        h->unread = buffer(h->unread_count);
+        wtl_fill_nan(h->unread, h->unread_count);
+    }
+}
+
+wtl_layer_harness *wtl_harness_create(const wtl_layer_case *c)
+{
+    wtl_blas_prepare();
+    wtl_layer_harness *h = wtl_alloc(1, sizeof *h);
+    assert_non_null(h);
+    h->is = resolved(c);
+    h->state = wtl_alloc(1, h->is.ops->state_bytes);
+    assert_non_null(h->state);
+    wtl_error err;
+    wtl_status status = plan_layer(&h->is, &h->plan, h->state, &err);
+    if (status != WTL_OK) {
+        fail_msg("%s: %s", h->is.ops->word, err.text);
+    }
+    create_params(h);
+    create_activations(h);
+    h->scratch_count = (h->plan.scratch_bytes + sizeof(float) - 1) / sizeof(float);
+    h->saved_count = (h->plan.saved_bytes + sizeof(float) - 1) / sizeof(float);
+    h->scratch = buffer(h->scratch_count);
+    h->saved = buffer(h->saved_count);
+    h->run = (wtl_layer_run){
+        .n = h->is.n,
+        .threads = h->is.threads,
+        .engine = h->is.engine,
+        .training = h->is.training,
+        .stat_momentum = -1.0f,
+        .seed = 1,
+        .scratch = h->scratch,
+        .saved = h->saved,
+        .value = h->value,
+        .gradient = h->gradient,
+    };
+    return h;
+}
+
+void wtl_harness_free(wtl_layer_harness *h)
+{
+    if (!h) {
+        return;
+    }
+    for (int i = 0; i < h->param_count; i++) {
+        drop(h->value[i]);
+        drop(h->gradient[i]);
+    }
+    for (int i = 0; i < h->is.input_count; i++) {
+        drop(h->x[i]);
+        drop(h->dx[i]);
+    }
+    drop(h->y);
+    drop(h->dy);
+    drop(h->scratch);
+    drop(h->saved);
+    drop(h->unread);
+    wtl_free(h->state);
+    wtl_free(h);
+}
+
+static void check_walls(const wtl_layer_harness *h)
+{
+    for (int i = 0; i < h->param_count; i++) {
+        check_wall(h->value[i], h->counts[i], h->specs[i].suffix);
+        check_wall(h->gradient[i], h->counts[i], "a parameter's gradient");
+    }
+    for (int i = 0; i < h->is.input_count; i++) {
+        check_wall(h->x[i], h->x_count[i], "x");
+        check_wall(h->dx[i], h->x_count[i], "dx");
+    }
+    check_wall(h->y, h->y_count, "y");
+    check_wall(h->dy, h->y_count, "dy");
+    check_wall(h->scratch, h->scratch_count, "scratch");
+    check_wall(h->saved, h->saved_count, "saved");
+}
+
+static void add_hash(uint64_t *sum, const float *values, size_t count)
+{
+    for (size_t i = 0; values && i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, values + i, sizeof bits);
+        *sum = (*sum ^ bits) * 1099511628211u; /* FNV-1a */
+    }
+}
+
+/* Of what a layer may read but not change. */
+static uint64_t hash_of_inputs(const wtl_layer_harness *h)
+{
+    uint64_t sum = 14695981039346656037u;
+    for (int i = 0; i < h->is.input_count; i++) {
+        add_hash(&sum, h->x[i], h->x_count[i]);
+    }
+    for (int i = 0; i < h->param_count; i++) {
+        if (!is_statistic(h->specs[i].role)) {
+            add_hash(&sum, h->value[i], h->counts[i]);
+        }
+    }
+    add_hash(&sum, h->dy, h->y_count);
+    return sum;
+}
+
+void wtl_harness_forward(wtl_layer_harness *h)
+{
+    const float *x[WTL_HARNESS_INPUTS];
+    memcpy(x, h->x, sizeof x);
+    wtl_fill_nan(h->y, h->y_count);
+    wtl_fill_nan(h->scratch, h->scratch_count);
+    wtl_fill_nan(h->saved, h->saved_count);
+    uint64_t before = hash_of_inputs(h);
+    h->is.ops->forward(h->state, &h->run, x, h->y);
+    assert_true(hash_of_inputs(h) == before);
+    check_walls(h);
+}
+
+void wtl_harness_backward(wtl_layer_harness *h)
+{
+    const float *x[WTL_HARNESS_INPUTS] = {0};
+    for (int i = 0; i < h->is.input_count; i++) {
+        x[i] = h->is.ops->needs_x ? h->x[i] : h->unread;
+        if (h->dx[i]) {
+            wtl_fill_nan(h->dx[i], h->x_count[i]);
+        }
+    }
+    wtl_fill_nan(h->scratch, h->scratch_count);
+    uint64_t before = hash_of_inputs(h);
+    h->is.ops->backward(h->state, &h->run, x, h->is.ops->needs_y ? h->y : h->unread, h->dy,
+                        h->dx);
+    assert_true(hash_of_inputs(h) == before);
+    check_walls(h);
+}
+
+/* ---- checks ---- */
+
+static double loss(wtl_layer_harness *h)
+{
+    wtl_harness_forward(h);
+    double sum = 0.0;
+    for (size_t i = 0; i < h->y_count; i++) {
+        sum += (double)h->dy[i] * h->y[i];
+    }
+    return sum;
+}
+
+static void check_slope(wtl_layer_harness *h, float *at, double gradient, double step,
+                        double tolerance, const char *what, size_t index)
+{
+    float kept = *at;
+    *at = (float)(kept + step);
+    double up = *at, above = loss(h);
+    *at = (float)(kept - step);
+    double down = *at, below = loss(h);
+    *at = kept;
+    double slope = (above - below) / (up - down);
+    if (!(fabs(slope - gradient) <= tolerance * fmax(1.0, fabs(gradient)))) {
+        fail_msg("%s: gradient by %s[%zu] is %.9g, differences give %.9g", h->is.ops->word,
+                 what, index, gradient, slope);
+    }
+}
+
+void wtl_harness_check_gradients(const wtl_layer_case *c, double step, double tolerance)
+{
+    wtl_layer_case training = *c;
+    training.training = true;
+    assert_int_equal(c->fused, WTL_ACTIVATION_NONE);
+    wtl_layer_harness *h = wtl_harness_create(&training);
+    wtl_harness_forward(h);
+    wtl_harness_backward(h);
+    for (int i = 0; i < h->is.input_count; i++) {
+        for (size_t j = 0; h->dx[i] && j < h->x_count[i]; j++) {
+            check_slope(h, &h->x[i][j], h->dx[i][j], step, tolerance, "x", j);
+        }
+    }
+    for (int i = 0; i < h->param_count; i++) {
+        for (size_t j = 0; h->gradient[i] && j < h->counts[i]; j++) {
+            check_slope(h, &h->value[i][j], h->gradient[i][j], step, tolerance,
+                        h->specs[i].suffix, j);
+        }
+    }
+    wtl_harness_free(h);
+}
+
+/* One layer, run once; gradients start at random values. */
+static wtl_layer_harness *run_once(const wtl_layer_case *c)
+{
+    wtl_layer_harness *h = wtl_harness_create(c);
+    for (int i = 0; i < h->param_count; i++) {
+        if (h->gradient[i]) {
+            wtl_fill_random(h->gradient[i], h->counts[i], 77 + (unsigned)i);
+        }
+    }
+    wtl_harness_forward(h);
+    if (h->is.training) {
+        wtl_harness_backward(h);
+    }
+    return h;
+}
+
+typedef void compare(const float *got, const float *want, size_t count, double tolerance,
+                     const char *what);
+
+static void compare_close(const float *got, const float *want, size_t count, double tolerance,
+                          const char *what)
+{
+    wtl_assert_all_close(got, want, count, tolerance, what, __FILE__, __LINE__);
+}
+
+static void compare_bytes(const float *got, const float *want, size_t count, double tolerance,
+                          const char *what)
+{
+    (void)tolerance;
+    for (size_t i = 0; i < count; i++) {
+        if (memcmp(got + i, want + i, sizeof *got) != 0) {
+            fail_msg("%s[%zu] is %.9g once and %.9g again", what, i, (double)want[i],
+                     (double)got[i]);
+        }
+    }
+}
+
+static void compare_runs(const wtl_layer_case *a, const wtl_layer_case *b, compare *same,
+                         double tolerance)
+{
+    wtl_layer_harness *got = run_once(a), *want = run_once(b);
+    same(got->y, want->y, got->y_count, tolerance, "y");
+    for (int i = 0; i < got->is.input_count; i++) {
+        if (got->dx[i]) {
+            same(got->dx[i], want->dx[i], got->x_count[i], tolerance, "dx");
+        }
+    }
+    for (int i = 0; i < got->param_count; i++) {
+        same(got->value[i], want->value[i], got->counts[i], tolerance, got->specs[i].suffix);
+        if (got->gradient[i]) {
+            same(got->gradient[i], want->gradient[i], got->counts[i], tolerance,
+                 got->specs[i].suffix);
+        }
+    }
+    wtl_harness_free(got);
+    wtl_harness_free(want);
+}
+
+void wtl_harness_check_engines(const wtl_layer_case *c, double tolerance)
+{
+    wtl_layer_case fast = *c, reference = *c;
+    fast.engine = WTL_ENGINE_BLAS;
+    reference.engine = WTL_ENGINE_REFERENCE;
+    compare_runs(&fast, &reference, compare_close, tolerance);
+}
+
+void wtl_harness_check_repeats(const wtl_layer_case *c)
+{
+    compare_runs(c, c, compare_bytes, 0.0);
+}
