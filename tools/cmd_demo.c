@@ -76,15 +76,15 @@ static wtl_status test(const wtl_common *common, const char *file, wtl_scores *s
 static int print_json(const wtl_command *command, const demo_args *args,
                       const wtl_train_result *r, const wtl_scores *s)
 {
-    return wtl_print_json(
+    return wtl_cli_print_json(
         command,
         json_pack("{s:o, s:s, s:s, s:i, s:o, s:o, s:o, s:o, s:I, s:o}", "run",
-                  wtl_json_text(args->out), "net", NET, "data", DATA, "epochs", r->epochs,
-                  "val_top1", wtl_json_number(r->val_top1), "top1",
-                  wtl_json_number(wtl_percent(s->top1, s->images)), "top5",
-                  wtl_json_number(wtl_percent(s->top5, s->images)), "loss",
-                  wtl_json_number(s->images ? s->loss / (double)s->images : 0.0), "images",
-                  (json_int_t)s->images, "seconds", wtl_json_number(r->seconds)));
+                  wtl_cli_string(args->out), "net", NET, "data", DATA, "epochs", r->epochs,
+                  "val_top1", wtl_cli_number(r->val_top1), "top1",
+                  wtl_cli_number(wtl_percent(s->top1, s->images)), "top5",
+                  wtl_cli_number(wtl_percent(s->top5, s->images)), "loss",
+                  wtl_cli_number(s->images ? s->loss / (double)s->images : 0.0), "images",
+                  (json_int_t)s->images, "seconds", wtl_cli_number(r->seconds)));
 }
 
 static int print_text(const demo_args *args, const wtl_train_result *r, const wtl_scores *s)
@@ -116,12 +116,13 @@ static int train(const wtl_parsed *parsed, const demo_args *args, bool resume,
     wtl_train_defaults(&o);
     snprintf(o.net, sizeof o.net, "%s", NET);
     snprintf(o.data, sizeof o.data, "%s", DATA);
-    snprintf(o.augment, sizeof o.augment, "%s", wtl_suitable_augment(DATA, 28));
+    snprintf(o.augment, sizeof o.augment, "%s", wtl_cli_suitable_augment(DATA, 28));
     snprintf(again, sizeof again, "wattle demo --out %s", args->out);
     o.epochs = resume && !wtl_option_given(parsed, "epochs") ? 0 : args->epochs;
     o.seed = parsed->common.seed;
     o.threads = parsed->common.threads;
-    return wtl_run_training(&parsed->common, args->out, &o, resume, args->force, again, result);
+    return wtl_cli_run_training(&parsed->common, args->out, &o, resume, args->force, again,
+                                result);
 }
 
 static int run(const wtl_command *command, int argc, char **argv)
@@ -136,7 +137,7 @@ static int run(const wtl_command *command, int argc, char **argv)
     wtl_scores scores = {0};
     bool resume = false;
     if (!args.force && has_checkpoint(args.out, &resume, &err) != WTL_OK) {
-        return wtl_report(&err);
+        return wtl_cli_report(&err);
     }
     int code = train(&parsed, &args, resume, &result);
     if (code) {
@@ -147,7 +148,7 @@ static int run(const wtl_command *command, int argc, char **argv)
                              : wtl_fail(&err, WTL_E_NOMEM, "out of memory");
     wtl_free(file);
     if (status != WTL_OK) {
-        return wtl_report(&err);
+        return wtl_cli_report(&err);
     }
     return parsed.common.json ? print_json(command, &args, &result, &scores)
                               : print_text(&args, &result, &scores);

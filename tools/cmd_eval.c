@@ -41,7 +41,7 @@ static bool on_batch(void *context, long done, long total)
 {
     watch *w = context;
     char rate[64];
-    double seconds = wtl_clock(NULL) - w->progress.begin;
+    double seconds = wtl_cli_clock(NULL) - w->progress.begin;
     snprintf(rate, sizeof rate, "%.0f img/s", seconds > 0 ? (double)done / seconds : 0.0);
     wtl_progress_show(&w->progress, "evaluate", done, total, rate, -1);
     return !wtl_signals_stop(NULL);
@@ -64,7 +64,7 @@ static void print_confusion(const wtl_model *model, const wtl_evaluation *result
         }
         char spare[32];
         fputs("  ", stdout);
-        wtl_print_text(stdout, wtl_model_class(model->checkpoint, i, spare));
+        wtl_cli_print_text(stdout, wtl_model_class(model->checkpoint, i, spare));
         putchar('\n');
     }
 }
@@ -72,7 +72,7 @@ static void print_confusion(const wtl_model *model, const wtl_evaluation *result
 static int print_text(const wtl_model *model, const char *data, const wtl_evaluation *result)
 {
     const wtl_scores *s = &result->scores;
-    wtl_print_text(stdout, data);
+    wtl_cli_print_text(stdout, data);
     printf("  %ld images  loss %.4f\n", s->images,
            s->images ? s->loss / (double)s->images : 0.0);
     printf("Acc@1 %.2f Acc@5 %.2f\n", wtl_percent(s->top1, s->images),
@@ -105,16 +105,16 @@ static int print_json(const wtl_command *command, const char *file, const char *
 {
     const wtl_scores *s = &result->scores;
     json_t *document =
-        json_pack("{s:o, s:o, s:I, s:o, s:o, s:o, s:I}", "checkpoint", wtl_json_text(file),
-                  "data", wtl_json_text(data), "images", (json_int_t)s->images, "top1",
-                  wtl_json_number(wtl_percent(s->top1, s->images)), "top5",
-                  wtl_json_number(wtl_percent(s->top5, s->images)), "loss",
-                  wtl_json_number(s->images ? s->loss / (double)s->images : 0.0), "unreadable",
+        json_pack("{s:o, s:o, s:I, s:o, s:o, s:o, s:I}", "checkpoint", wtl_cli_string(file),
+                  "data", wtl_cli_string(data), "images", (json_int_t)s->images, "top1",
+                  wtl_cli_number(wtl_percent(s->top1, s->images)), "top5",
+                  wtl_cli_number(wtl_percent(s->top5, s->images)), "loss",
+                  wtl_cli_number(s->images ? s->loss / (double)s->images : 0.0), "unreadable",
                   (json_int_t)result->unreadable);
     if (result->confusion) {
         (void)json_object_set_new(document, "confusion", confusion_json(result));
     }
-    return wtl_print_json(command, document);
+    return wtl_cli_print_json(command, document);
 }
 
 /* ---- the command ---- */
@@ -127,7 +127,7 @@ static int run(const wtl_command *command, int argc, char **argv)
         return parsed.exit_code;
     }
     if (!args.data[0]) {
-        return wtl_usage_error(command, "--data is missing");
+        return wtl_cli_usage_error(command, "--data is missing");
     }
 
     wtl_error err = {0};
@@ -160,7 +160,7 @@ static int run(const wtl_command *command, int argc, char **argv)
         status = wtl_evaluate(&result, model.net, dataset, &how, &err);
         wtl_progress_end(&w.progress);
     }
-    int code = status != WTL_OK ? wtl_report(&err)
+    int code = status != WTL_OK ? wtl_cli_report(&err)
                : parsed.common.json
                    ? print_json(command, file, wtl_dataset_name(dataset), &result)
                    : print_text(&model, wtl_dataset_name(dataset), &result);

@@ -59,12 +59,12 @@ static wtl_status run_picture(wtl_model *model, const char *file, wtl_image *ima
 static void print_text(const wtl_model *model, const char *file, const float *probability,
                        const int *best, int top)
 {
-    wtl_print_text(stdout, file);
+    wtl_cli_print_text(stdout, file);
     putchar('\n');
     for (int i = 0; i < top; i++) {
         char spare[32];
         printf("  %6.2f %%  ", 100.0 * (double)probability[best[i]]);
-        wtl_print_text(stdout, wtl_model_class(model->checkpoint, best[i], spare));
+        wtl_cli_print_text(stdout, wtl_model_class(model->checkpoint, best[i], spare));
         putchar('\n');
     }
 }
@@ -77,10 +77,10 @@ static json_t *picture_json(const wtl_model *model, const char *file, const floa
         char spare[32];
         const char *name = wtl_model_class(model->checkpoint, best[i], spare);
         (void)json_array_append_new(
-            list, json_pack("{s:i, s:o, s:o}", "class", best[i], "name", wtl_json_text(name),
-                            "probability", wtl_json_number((double)probability[best[i]])));
+            list, json_pack("{s:i, s:o, s:o}", "class", best[i], "name", wtl_cli_string(name),
+                            "probability", wtl_cli_number((double)probability[best[i]])));
     }
-    return json_pack("{s:o, s:o}", "file", wtl_json_text(file), "top", list);
+    return json_pack("{s:o, s:o}", "file", wtl_cli_string(file), "top", list);
 }
 
 /* Every picture; one that cannot be read is reported and the others go on. Returns the exit
@@ -94,7 +94,7 @@ static int run_pictures(wtl_model *model, const wtl_parsed *parsed, int top, int
         const char *file = parsed->words[i];
         wtl_error err = {0};
         if (run_picture(model, file, &image, &err) != WTL_OK) {
-            int failure = wtl_report(&err);
+            int failure = wtl_cli_report(&err);
             code = code ? code : failure;
             continue;
         }
@@ -119,7 +119,7 @@ static int classify(const wtl_command *command, wtl_model *model, const wtl_pars
     if (!head) {
         (void)wtl_fail(&err, WTL_E_FORMAT, "%s: the network has no softmax, so no classes",
                        parsed->words[0]);
-        return wtl_report(&err);
+        return wtl_cli_report(&err);
     }
     top = top < head->classes ? top : head->classes;
     int *best = wtl_alloc((size_t)top, sizeof *best);
@@ -127,12 +127,12 @@ static int classify(const wtl_command *command, wtl_model *model, const wtl_pars
     if (!best) {
         json_decref(list);
         (void)wtl_fail(&err, WTL_E_NOMEM, "out of memory for %d classes", top);
-        return wtl_report(&err);
+        return wtl_cli_report(&err);
     }
     int code = run_pictures(model, parsed, top, best, list);
     wtl_free(best);
     if (list) {
-        int printed = wtl_print_json(command, json_pack("{s:o}", "images", list));
+        int printed = wtl_cli_print_json(command, json_pack("{s:o}", "images", list));
         code = code ? code : printed;
     }
     return code;
@@ -150,7 +150,7 @@ static int run(const wtl_command *command, int argc, char **argv)
     wtl_net_options plan = {
         .batch = 1, .threads = parsed.common.threads, .engine = (wtl_engine)args.engine};
     if (wtl_model_load(&model, parsed.words[0], plan, &err) != WTL_OK) {
-        return wtl_report(&err);
+        return wtl_cli_report(&err);
     }
     int code = classify(command, &model, &parsed, args.top);
     wtl_model_clear(&model);

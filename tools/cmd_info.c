@@ -224,8 +224,8 @@ static void print_layers(const report *r, bool kernels)
         shape_text(row->output, shape);
         printf("%-*s  %-14s %14s %13s %15s", width, layer->name,
                wtl_layer_kind_name(layer->kind), shape,
-               row->parameters ? wtl_grouped(row->parameters) : "-",
-               row->macs ? wtl_grouped(row->macs) : "-");
+               row->parameters ? wtl_cli_grouped(row->parameters) : "-",
+               row->macs ? wtl_cli_grouped(row->macs) : "-");
         if (r->checkpoint && !isnan(row->density)) {
             printf("  %7.4f", row->density);
         } else if (r->checkpoint && (kernels || !row->inference)) {
@@ -284,7 +284,7 @@ static void print_trained(const report *r)
     }
     if (data) {
         fputs(json_is_integer(epochs) ? " on " : "on ", stdout);
-        wtl_print_text(stdout, data);
+        wtl_cli_print_text(stdout, data);
     }
     if (json_is_number(top1)) {
         printf(", validation Acc@1 %.2f", json_number_value(top1));
@@ -298,11 +298,11 @@ static void print_text(const report *r, const info_args *args)
     shape_text(r->def->input, input);
     printf("%s  input %s  classes %d\n\n", r->def->name, input, r->def->classes);
     print_layers(r, args->kernels);
-    printf("\nparameters     %s\n", wtl_grouped(r->parameters));
-    printf("MACs           %s for one image\n", wtl_grouped(r->macs));
+    printf("\nparameters     %s\n", wtl_cli_grouped(r->parameters));
+    printf("MACs           %s for one image\n", wtl_cli_grouped(r->macs));
     if (r->aux_parameters || r->aux_macs) {
         printf("training only  %s parameters, %s MACs (not in the totals)\n",
-               wtl_grouped(r->aux_parameters), wtl_grouped(r->aux_macs));
+               wtl_cli_grouped(r->aux_parameters), wtl_cli_grouped(r->aux_macs));
     }
     if (!isnan(r->density)) {
         printf("density        %.4f of the weights are not zero\n", r->density);
@@ -331,10 +331,10 @@ static json_t *layer_json(const report *r, int index, bool kernels)
     json_t *inputs = json_array();
     for (int i = 0; i < layer->input_count; i++) {
         (void)json_array_append_new(inputs,
-                                    wtl_json_text(r->def->layers[layer->inputs[i]].name));
+                                    wtl_cli_string(r->def->layers[layer->inputs[i]].name));
     }
     json_t *json =
-        json_pack("{s:o, s:s, s:o, s:o, s:I, s:I, s:b}", "name", wtl_json_text(layer->name),
+        json_pack("{s:o, s:s, s:o, s:o, s:I, s:I, s:b}", "name", wtl_cli_string(layer->name),
                   "kind", wtl_layer_kind_name(layer->kind), "inputs", inputs, "output",
                   shape_json(row->output), "parameters", (json_int_t)row->parameters, "macs",
                   (json_int_t)row->macs, "training_only", !row->inference);
@@ -342,7 +342,7 @@ static json_t *layer_json(const report *r, int index, bool kernels)
         (void)json_object_set_new(json, "density", json_real(row->density));
     }
     if (kernels && row->inference) {
-        (void)json_object_set_new(json, "kernel", wtl_json_text(row->kernel));
+        (void)json_object_set_new(json, "kernel", wtl_cli_string(row->kernel));
     }
     return json;
 }
@@ -353,13 +353,13 @@ static json_t *preprocess_json(const wtl_preprocess *p)
         [WTL_RESIZE_NONE] = "none", [WTL_RESIZE_WARP] = "warp", [WTL_RESIZE_SHORT] = "short"};
     json_t *mean = json_array(), *deviation = json_array();
     for (int c = 0; c < p->channels; c++) {
-        (void)json_array_append_new(mean, wtl_json_number((double)p->mean[c]));
-        (void)json_array_append_new(deviation, wtl_json_number((double)p->deviation[c]));
+        (void)json_array_append_new(mean, wtl_cli_number((double)p->mean[c]));
+        (void)json_array_append_new(deviation, wtl_cli_number((double)p->deviation[c]));
     }
     return json_pack("{s:i, s:i, s:i, s:s, s:s, s:i, s:o, s:o, s:o}", "channels", p->channels,
                      "height", p->height, "width", p->width, "order",
                      p->order == WTL_ORDER_BGR ? "bgr" : "rgb", "resize_rule", rules[p->rule],
-                     "resize", p->resize, "scale", wtl_json_number((double)p->scale), "mean",
+                     "resize", p->resize, "scale", wtl_cli_number((double)p->scale), "mean",
                      mean, "deviation", deviation);
 }
 
@@ -377,7 +377,7 @@ static void add_checkpoint(const report *r, json_t *document)
     json_t *classes = json_array(), *training = json_object();
     for (int i = 0; i < wtl_checkpoint_class_count(r->checkpoint); i++) {
         (void)json_array_append_new(classes,
-                                    wtl_json_text(wtl_checkpoint_class(r->checkpoint, i)));
+                                    wtl_cli_string(wtl_checkpoint_class(r->checkpoint, i)));
     }
     for (int i = 0; keys[i]; i++) {
         json_t *value = wtl_checkpoint_meta(r->checkpoint, keys[i]);
@@ -385,7 +385,7 @@ static void add_checkpoint(const report *r, json_t *document)
             (void)json_object_set(training, keys[i], value);
         }
     }
-    (void)json_object_set_new(document, "density", wtl_json_number(r->density));
+    (void)json_object_set_new(document, "density", wtl_cli_number(r->density));
     (void)json_object_set_new(document, "class_names", classes);
     (void)json_object_set_new(document, "training", training);
 }
@@ -398,8 +398,8 @@ static int print_json(const wtl_command *command, const report *r, const char *w
         (void)json_array_append_new(layers, layer_json(r, i, args->kernels));
     }
     json_t *document = json_pack(
-        "{s:o, s:o, s:o, s:i, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "file", wtl_json_text(what),
-        "net", wtl_json_text(r->def->name), "input", shape_json(r->def->input), "classes",
+        "{s:o, s:o, s:o, s:i, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "file", wtl_cli_string(what),
+        "net", wtl_cli_string(r->def->name), "input", shape_json(r->def->input), "classes",
         r->def->classes, "parameters", (json_int_t)r->parameters, "macs", (json_int_t)r->macs,
         "training_only_parameters", (json_int_t)r->aux_parameters, "training_only_macs",
         (json_int_t)r->aux_macs, "memory", memory_json(r, args, threads), "preprocess",
@@ -407,7 +407,7 @@ static int print_json(const wtl_command *command, const report *r, const char *w
     if (r->checkpoint) {
         add_checkpoint(r, document);
     }
-    return wtl_print_json(command, document);
+    return wtl_cli_print_json(command, document);
 }
 
 /* ---- the zoo ---- */
@@ -429,13 +429,13 @@ static int list_zoo(const wtl_command *command, bool as_json)
         if (status != WTL_OK) {
             wtl_netdef_free(def);
             json_decref(list);
-            return wtl_report(&err);
+            return wtl_cli_report(&err);
         }
         char shape[40];
         shape_text(def->input, shape);
         if (!as_json) {
-            printf("%-24s %12s %13s %16s\n", *name, shape, wtl_grouped(parameters),
-                   wtl_grouped(macs));
+            printf("%-24s %12s %13s %16s\n", *name, shape, wtl_cli_grouped(parameters),
+                   wtl_cli_grouped(macs));
         }
         (void)json_array_append_new(list, json_pack("{s:s, s:o, s:I, s:I}", "net", *name,
                                                     "input", shape_json(def->input),
@@ -447,7 +447,7 @@ static int list_zoo(const wtl_command *command, bool as_json)
         json_decref(list);
         return WTL_EXIT_DONE;
     }
-    return wtl_print_json(command, json_pack("{s:o}", "zoo", list));
+    return wtl_cli_print_json(command, json_pack("{s:o}", "zoo", list));
 }
 
 static int run(const wtl_command *command, int argc, char **argv)
@@ -458,15 +458,15 @@ static int run(const wtl_command *command, int argc, char **argv)
         return parsed.exit_code;
     }
     if (args.zoo && parsed.word_count) {
-        return wtl_usage_error(command, "--zoo lists all networks: leave out '%.200s'",
-                               parsed.words[0]);
+        return wtl_cli_usage_error(command, "--zoo lists all networks: leave out '%.200s'",
+                                   parsed.words[0]);
     }
     if (args.zoo) {
         return list_zoo(command, parsed.common.json);
     }
     if (parsed.word_count == 0) {
-        return wtl_usage_error(command, "info needs a checkpoint, a network file or a name "
-                                        "from 'wattle info --zoo'");
+        return wtl_cli_usage_error(command, "info needs a checkpoint, a network file or a name "
+                                            "from 'wattle info --zoo'");
     }
     wtl_error err = {0};
     report r = {0};
@@ -475,7 +475,7 @@ static int run(const wtl_command *command, int argc, char **argv)
     wtl_status status = make_report(&r, what, &args, threads, &err);
     int code = WTL_EXIT_DONE;
     if (status != WTL_OK) {
-        code = wtl_report(&err);
+        code = wtl_cli_report(&err);
     } else if (parsed.common.json) {
         code = print_json(command, &r, what, &args, threads);
     } else {

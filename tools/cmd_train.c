@@ -153,7 +153,7 @@ static void fill_defaults(train_args *args, const wtl_parsed *parsed)
         wtl_netdef *def = NULL;
         int side = wtl_netdef_load(&def, o->net, 0, NULL) == WTL_OK ? def->input.h : 0;
         wtl_netdef_free(def);
-        snprintf(o->augment, sizeof o->augment, "%s", wtl_suitable_augment(o->data, side));
+        snprintf(o->augment, sizeof o->augment, "%s", wtl_cli_suitable_augment(o->data, side));
     }
     if (wtl_option_given(parsed, "seed") || !chosen) {
         o->seed = parsed->common.seed;
@@ -182,7 +182,7 @@ static bool read_options(train_args *args, wtl_parsed *parsed, const wtl_command
         *args = (train_args){0};
         wtl_train_defaults(&args->o);
         if (read_config(&args->o, file, &err) != WTL_OK) {
-            *code = wtl_report(&err);
+            *code = wtl_cli_report(&err);
             return false;
         }
         enums_out(args);
@@ -203,12 +203,13 @@ static int check_resume(const train_args *args, const wtl_parsed *parsed)
                                           "quiet",  "color", "json",   NULL};
     const char *other = wtl_option_given_but(parsed, allowed);
     if (!args->out[0]) {
-        return wtl_usage_error(parsed->command, "--resume needs --out RUN");
+        return wtl_cli_usage_error(parsed->command, "--resume needs --out RUN");
     }
-    return other ? wtl_usage_error(parsed->command,
-                                   "--%s cannot change a run that is resumed: leave it out, or "
-                                   "leave out --resume",
-                                   other)
+    return other ? wtl_cli_usage_error(
+                       parsed->command,
+                       "--%s cannot change a run that is resumed: leave it out, or "
+                       "leave out --resume",
+                       other)
                  : WTL_EXIT_DONE;
 }
 
@@ -218,18 +219,18 @@ static int check_schedule(const train_args *args, const wtl_parsed *parsed)
     bool drops = s->kind == WTL_SCHEDULE_STEP;
     bool falls = s->kind == WTL_SCHEDULE_COSINE || s->kind == WTL_SCHEDULE_ONECYCLE;
     if (!drops && wtl_option_given(parsed, "step-epochs")) {
-        return wtl_usage_error(parsed->command, "--step-epochs goes with --schedule step");
+        return wtl_cli_usage_error(parsed->command, "--step-epochs goes with --schedule step");
     }
     if (!drops && wtl_option_given(parsed, "gamma")) {
-        return wtl_usage_error(parsed->command, "--gamma goes with --schedule step");
+        return wtl_cli_usage_error(parsed->command, "--gamma goes with --schedule step");
     }
     if (!falls && wtl_option_given(parsed, "final-share")) {
-        return wtl_usage_error(parsed->command,
-                               "--final-share goes with --schedule cosine or onecycle");
+        return wtl_cli_usage_error(parsed->command,
+                                   "--final-share goes with --schedule cosine or onecycle");
     }
     if (s->warmup_epochs > args->o.epochs) {
-        return wtl_usage_error(parsed->command, "--warmup %g is longer than --epochs %d",
-                               s->warmup_epochs, args->o.epochs);
+        return wtl_cli_usage_error(parsed->command, "--warmup %g is longer than --epochs %d",
+                                   s->warmup_epochs, args->o.epochs);
     }
     return WTL_EXIT_DONE;
 }
@@ -238,21 +239,21 @@ static int check_data(const train_args *args, const wtl_parsed *parsed)
 {
     const char *at = strrchr(args->o.data, '@');
     if (at && (strcmp(at, "@test") == 0 || strcmp(at, "@val") == 0)) {
-        return wtl_usage_error(parsed->command,
-                               "training takes the train part: leave out '%s' in --data", at);
+        return wtl_cli_usage_error(
+            parsed->command, "training takes the train part: leave out '%s' in --data", at);
     }
     if (args->o.whole_train && wtl_option_given(parsed, "val-share")) {
-        return wtl_usage_error(
+        return wtl_cli_usage_error(
             parsed->command, "--whole-train holds nothing out, so --val-share makes no sense");
     }
     wtl_augment augment;
     if (args->o.augment[0] && !wtl_augment_preset(args->o.augment, &augment)) {
         const char *near = wtl_suggest(args->o.augment, augment_words);
-        return wtl_usage_error(parsed->command,
-                               "--augment takes none, flip, cifar, imagenet or caffe, not "
-                               "'%s'%s%s%s",
-                               args->o.augment, near ? " (did you mean " : "", near ? near : "",
-                               near ? "?)" : "");
+        return wtl_cli_usage_error(parsed->command,
+                                   "--augment takes none, flip, cifar, imagenet or caffe, not "
+                                   "'%s'%s%s%s",
+                                   args->o.augment, near ? " (did you mean " : "",
+                                   near ? near : "", near ? "?)" : "");
     }
     return WTL_EXIT_DONE;
 }
@@ -267,7 +268,7 @@ static int check_options(const train_args *args, const wtl_parsed *parsed)
                           : !args->out[0]    ? "--out RUN"
                                              : NULL;
     if (missing) {
-        return wtl_usage_error(parsed->command, "%s is missing", missing);
+        return wtl_cli_usage_error(parsed->command, "%s is missing", missing);
     }
     int code = check_data(args, parsed);
     return code ? code : check_schedule(args, parsed);
@@ -277,15 +278,15 @@ static int check_options(const train_args *args, const wtl_parsed *parsed)
 
 static int print_json(const wtl_command *command, const char *run, const wtl_train_result *r)
 {
-    return wtl_print_json(
+    return wtl_cli_print_json(
         command,
         json_pack("{s:o, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:o}", "run",
-                  wtl_json_text(run), "epochs", r->epochs, "train_loss",
-                  wtl_json_number(r->train_loss), "train_top1", wtl_json_number(r->train_top1),
-                  "val_loss", wtl_json_number(r->val_loss), "val_top1",
-                  wtl_json_number(r->val_top1), "val_top5", wtl_json_number(r->val_top5),
-                  "best_val_top1", wtl_json_number(r->best_val_top1), "best_epoch",
-                  r->best_epoch, "seconds", wtl_json_number(r->seconds)));
+                  wtl_cli_string(run), "epochs", r->epochs, "train_loss",
+                  wtl_cli_number(r->train_loss), "train_top1", wtl_cli_number(r->train_top1),
+                  "val_loss", wtl_cli_number(r->val_loss), "val_top1",
+                  wtl_cli_number(r->val_top1), "val_top5", wtl_cli_number(r->val_top5),
+                  "best_val_top1", wtl_cli_number(r->best_val_top1), "best_epoch",
+                  r->best_epoch, "seconds", wtl_cli_number(r->seconds)));
 }
 
 static int print_text(const char *run, const wtl_train_result *r, bool validated)
@@ -323,8 +324,8 @@ static int run(const wtl_command *command, int argc, char **argv)
     char resume_with[1100];
     snprintf(resume_with, sizeof resume_with, "wattle train --resume --out %s", args.out);
     wtl_train_result result = {0};
-    code = wtl_run_training(&parsed.common, args.out, &args.o, args.resume, args.force,
-                            resume_with, &result);
+    code = wtl_cli_run_training(&parsed.common, args.out, &args.o, args.resume, args.force,
+                                resume_with, &result);
     if (code) {
         return code;
     }

@@ -36,7 +36,7 @@ static int unknown_command(const char *name)
     wtl_error err;
     (void)wtl_fail(&err, WTL_E_ARG, "unknown command '%.100s'%s%s%s; see 'wattle --help'", name,
                    near ? " (did you mean '" : "", near ? near : "", near ? "'?)" : "");
-    return wtl_report(&err);
+    return wtl_cli_report(&err);
 }
 
 static void print_overview(void)
@@ -75,7 +75,7 @@ static int dispatch(int argc, char **argv)
         (void)wtl_fail(&err, WTL_E_ARG,
                        "a command is missing: 'wattle demo' is a first run, "
                        "'wattle --help' lists them all");
-        return wtl_report(&err);
+        return wtl_cli_report(&err);
     }
     if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 ||
         strcmp(argv[1], "-h") == 0) {
@@ -92,9 +92,9 @@ static int dispatch(int argc, char **argv)
 int main(int argc, char **argv)
 {
     /* A reader of our output that goes away must not kill a training run; results that
-     * nobody took are told by wtl_output_finish(). */
+     * nobody took are told by wtl_cli_output_finish(). */
     signal(SIGPIPE, SIG_IGN);
     static const wtl_common defaults;
-    wtl_output_prepare(&defaults);
-    return wtl_output_finish(dispatch(argc, argv));
+    wtl_cli_output_prepare(&defaults);
+    return wtl_cli_output_finish(dispatch(argc, argv));
 }

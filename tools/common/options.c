@@ -50,7 +50,7 @@ static const uint64_t MOST_U64 = INT64_MAX;
 
 /* ---- messages ---- */
 
-int wtl_usage_error(const wtl_command *command, const char *format, ...)
+int wtl_cli_usage_error(const wtl_command *command, const char *format, ...)
 {
     wtl_error err;
     char text[WTL_ERROR_TEXT_SIZE];
@@ -59,7 +59,7 @@ int wtl_usage_error(const wtl_command *command, const char *format, ...)
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     (void)wtl_fail(&err, WTL_E_ARG, "%s; see 'wattle %s --help'", text, command->name);
-    return wtl_report(&err);
+    return wtl_cli_report(&err);
 }
 
 static bool leave(wtl_parsed *parsed, int exit_code)
@@ -87,11 +87,11 @@ static bool unknown_option(wtl_parsed *parsed, const wtl_command *command, const
     name[strcspn(name, "=")] = '\0';
     const char *near = strncmp(word, "--", 2) == 0 ? wtl_suggest(name, names) : NULL;
     if (near) {
-        return leave(parsed,
-                     wtl_usage_error(command, "unknown option '%.200s' (did you mean --%s?)",
-                                     word, near));
+        return leave(parsed, wtl_cli_usage_error(command,
+                                                 "unknown option '%.200s' (did you mean --%s?)",
+                                                 word, near));
     }
-    return leave(parsed, wtl_usage_error(command, "unknown option '%.200s'", word));
+    return leave(parsed, wtl_cli_usage_error(command, "unknown option '%.200s'", word));
 }
 
 static void list_words(wtl_text *text, const char *const *words)
@@ -128,9 +128,9 @@ static bool bad_value(wtl_parsed *parsed, const wtl_option *option, const char *
     const char *near =
         option->kind == WTL_OPTION_CHOICE ? wtl_suggest(value, option->words) : NULL;
     int code =
-        wtl_usage_error(parsed->command, "--%s takes %s, not '%.200s'%s%s%s", option->name,
-                        wanted.bytes ? wanted.bytes : "another value", value,
-                        near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
+        wtl_cli_usage_error(parsed->command, "--%s takes %s, not '%.200s'%s%s%s", option->name,
+                            wanted.bytes ? wanted.bytes : "another value", value,
+                            near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
     wtl_text_clear(&wanted);
     return leave(parsed, code);
 }
@@ -246,12 +246,12 @@ static bool count_words(wtl_parsed *parsed)
 {
     const wtl_command *command = parsed->command;
     if (parsed->word_count < command->least_words) {
-        return leave(parsed,
-                     wtl_usage_error(command, "%s needs %s", command->name, command->words));
+        return leave(
+            parsed, wtl_cli_usage_error(command, "%s needs %s", command->name, command->words));
     }
     if (parsed->word_count > command->most_words) {
-        return leave(parsed, wtl_usage_error(command, "'%.200s' is one argument too many",
-                                             parsed->words[command->most_words]));
+        return leave(parsed, wtl_cli_usage_error(command, "'%.200s' is one argument too many",
+                                                 parsed->words[command->most_words]));
     }
     return true;
 }
@@ -272,7 +272,7 @@ bool wtl_options_parse(wtl_parsed *parsed, const wtl_command *command, void *arg
         }
         if (key == ':') {
             return leave(parsed,
-                         wtl_usage_error(command, "%s needs a value", argv[optind - 1]));
+                         wtl_cli_usage_error(command, "%s needs a value", argv[optind - 1]));
         }
         if (key == '?') {
             char letter[3] = {'-', (char)optopt, '\0'};
@@ -286,7 +286,7 @@ bool wtl_options_parse(wtl_parsed *parsed, const wtl_command *command, void *arg
     }
     parsed->words = argv + optind;
     parsed->word_count = argc - optind;
-    wtl_output_prepare(&parsed->common);
+    wtl_cli_output_prepare(&parsed->common);
     return count_words(parsed);
 }
 

@@ -79,7 +79,7 @@ bool wtl_option_given(const wtl_parsed *parsed, const char *name);
 const char *wtl_option_given_but(const wtl_parsed *parsed, const char *const *allowed);
 
 /* One line about wrong usage; returns exit code 64. */
-int wtl_usage_error(const wtl_command *command, const char *format, ...)
+int wtl_cli_usage_error(const wtl_command *command, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 void wtl_command_help(FILE *stream, const wtl_command *command);

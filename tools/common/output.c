@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static bool colored; /* stderr is coloured; set once, by wtl_output_prepare() */
+static bool colored; /* stderr is coloured; set once, by wtl_cli_output_prepare() */
 
 static bool terminal_with_color(void)
 {
@@ -20,28 +20,28 @@ static bool terminal_with_color(void)
            strcmp(term, "dumb") != 0;
 }
 
-void wtl_output_prepare(const wtl_common *common)
+void wtl_cli_output_prepare(const wtl_common *common)
 {
     colored = common->color == WTL_COLOR_ALWAYS ||
               (common->color == WTL_COLOR_AUTO && terminal_with_color());
 }
 
-const char *wtl_color_error(void)
+const char *wtl_cli_color_error(void)
 {
     return colored ? "\033[1;31m" : "";
 }
 
-const char *wtl_color_bar(void)
+const char *wtl_cli_color_bar(void)
 {
     return colored ? "\033[32m" : "";
 }
 
-const char *wtl_color_off(void)
+const char *wtl_cli_color_off(void)
 {
     return colored ? "\033[0m" : "";
 }
 
-int wtl_exit_code(wtl_status status)
+int wtl_cli_exit_code(wtl_status status)
 {
     switch (status) {
     case WTL_OK:
@@ -71,15 +71,15 @@ int wtl_exit_code(wtl_status status)
     return WTL_EXIT_FAILED;
 }
 
-int wtl_report(const wtl_error *err)
+int wtl_cli_report(const wtl_error *err)
 {
     fflush(stdout); /* what was said before comes before */
-    fprintf(stderr, "%swattle:%s %s\n", wtl_color_error(), wtl_color_off(),
+    fprintf(stderr, "%swattle:%s %s\n", wtl_cli_color_error(), wtl_cli_color_off(),
             err->text[0] ? err->text : wtl_status_name(err->status));
-    return wtl_exit_code(err->status);
+    return wtl_cli_exit_code(err->status);
 }
 
-int wtl_output_finish(int exit_code)
+int wtl_cli_output_finish(int exit_code)
 {
     errno = 0;
     bool written = fflush(stdout) == 0 && !ferror(stdout);
@@ -94,10 +94,10 @@ int wtl_output_finish(int exit_code)
     wtl_error err;
     (void)wtl_fail(&err, WTL_E_WRITE, "cannot write the result to standard output%s%s",
                    reason ? ": " : "", reason ? strerror(reason) : "");
-    return wtl_report(&err);
+    return wtl_cli_report(&err);
 }
 
-int wtl_print_json(const wtl_command *command, json_t *document)
+int wtl_cli_print_json(const wtl_command *command, json_t *document)
 {
     json_t *whole = json_pack("{s:i, s:s}", "schema_version", (int)WTL_SCHEMA_VERSION,
                               "command", command->name);
@@ -111,17 +111,17 @@ int wtl_print_json(const wtl_command *command, json_t *document)
     if (!made) {
         wtl_error err;
         (void)wtl_fail(&err, WTL_E_NOMEM, "out of memory for the JSON document");
-        return wtl_report(&err);
+        return wtl_cli_report(&err);
     }
     return WTL_EXIT_DONE;
 }
 
-json_t *wtl_json_number(double value)
+json_t *wtl_cli_number(double value)
 {
     return isfinite(value) ? json_real(value) : json_null();
 }
 
-json_t *wtl_json_text(const char *text)
+json_t *wtl_cli_string(const char *text)
 {
     json_t *json = json_string(text);
     if (json) {
@@ -136,14 +136,14 @@ json_t *wtl_json_text(const char *text)
     return json;
 }
 
-void wtl_print_text(FILE *stream, const char *text)
+void wtl_cli_print_text(FILE *stream, const char *text)
 {
     for (; *text; text++) {
         putc((unsigned char)*text < 32 || *text == 127 ? '?' : *text, stream);
     }
 }
 
-const char *wtl_grouped(uint64_t value)
+const char *wtl_cli_grouped(uint64_t value)
 {
     enum { RING = 8, DIGITS = 20, SIZE = 32 };
     static char ring[RING][SIZE];

@@ -15,7 +15,7 @@
 
 static const double BAR_SECONDS = 0.1, LINE_SECONDS = 15.0;
 
-double wtl_clock(void *context)
+double wtl_cli_clock(void *context)
 {
     (void)context;
     struct timespec now;
@@ -23,7 +23,7 @@ double wtl_clock(void *context)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-void wtl_format_seconds(double seconds, char text[32])
+void wtl_cli_format_seconds(double seconds, char text[32])
 {
     if (!(seconds >= 0 && seconds < 3.6e8)) {
         strcpy(text, "--:--:--");
@@ -37,7 +37,7 @@ void wtl_progress_begin(wtl_progress *progress, const wtl_common *common)
 {
     const char *term = getenv("TERM");
     bool terminal = isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
-    double now = wtl_clock(NULL);
+    double now = wtl_cli_clock(NULL);
     *progress =
         (wtl_progress){.quiet = common->quiet, .bar = terminal, .begin = now, .latest = now};
 }
@@ -66,17 +66,17 @@ static void draw_bar(const char *label, long done, long total, const char *tail)
         return;
     }
     int full = total > 0 ? (int)((double)width * (double)done / (double)total) : 0;
-    fprintf(stderr, "%s  [%s", label, wtl_color_bar());
+    fprintf(stderr, "%s  [%s", label, wtl_cli_color_bar());
     for (int i = 0; i < width; i++) {
         putc(i < full ? '#' : i == full ? '>' : '.', stderr);
     }
-    fprintf(stderr, "%s] %s  %s", wtl_color_off(), counts, tail);
+    fprintf(stderr, "%s] %s  %s", wtl_cli_color_off(), counts, tail);
 }
 
 void wtl_progress_show(wtl_progress *progress, const char *label, long done, long total,
                        const char *rest, double eta_seconds)
 {
-    double now = wtl_clock(NULL), passed = now - progress->begin;
+    double now = wtl_cli_clock(NULL), passed = now - progress->begin;
     bool due = now - progress->latest >= (progress->bar ? BAR_SECONDS : LINE_SECONDS);
     if (progress->quiet || !due) {
         return;
@@ -86,7 +86,7 @@ void wtl_progress_show(wtl_progress *progress, const char *label, long done, lon
         eta_seconds = passed * (double)(total - done) / (double)done;
     }
     char eta[32], tail[256];
-    wtl_format_seconds(eta_seconds, eta);
+    wtl_cli_format_seconds(eta_seconds, eta);
     snprintf(tail, sizeof tail, "%s%seta %s", rest, *rest ? "  " : "", eta);
     if (progress->bar) {
         draw_bar(label, done, total, tail);

@@ -13,7 +13,7 @@ typedef struct wtl_progress {
 } wtl_progress;
 
 /* Seconds of a monotonic clock; the context is not used (a hook of the trainer). */
-double wtl_clock(void *context);
+double wtl_cli_clock(void *context);
 
 void wtl_progress_begin(wtl_progress *progress, const wtl_common *common);
 
@@ -29,6 +29,6 @@ void wtl_progress_log(wtl_progress *progress, const char *format, ...)
 void wtl_progress_end(wtl_progress *progress);
 
 /* 3725 as "01:02:05". */
-void wtl_format_seconds(double seconds, char text[32]);
+void wtl_cli_format_seconds(double seconds, char text[32]);
 
 #endif

@@ -23,7 +23,7 @@ static void show_step(wtl_progress *progress, const wtl_train_event *e)
 static void show_epoch(wtl_progress *progress, const wtl_train_event *e)
 {
     char eta[32], validation[128] = "Acc@1 - Acc@5 - (no validation)";
-    wtl_format_seconds(e->eta_seconds, eta);
+    wtl_cli_format_seconds(e->eta_seconds, eta);
     if (!isnan(e->val_top1)) {
         snprintf(validation, sizeof validation, "val loss %.4f  Acc@1 %.2f Acc@5 %.2f",
                  e->val_loss, e->val_top1, e->val_top5);
@@ -51,14 +51,14 @@ static void on_event(void *context, const wtl_train_event *event)
     }
 }
 
-int wtl_run_training(const wtl_common *common, const char *run,
-                     const wtl_train_options *options, bool resume, bool force,
-                     const char *resume_with, wtl_train_result *result)
+int wtl_cli_run_training(const wtl_common *common, const char *run,
+                         const wtl_train_options *options, bool resume, bool force,
+                         const char *resume_with, wtl_train_result *result)
 {
     wtl_error err = {0};
     wtl_progress progress;
     wtl_train_hooks hooks = {.event = on_event,
-                             .seconds = wtl_clock,
+                             .seconds = wtl_cli_clock,
                              .stop = wtl_signals_stop,
                              .context = &progress};
     wtl_blas_prepare();
@@ -76,17 +76,17 @@ int wtl_run_training(const wtl_common *common, const char *run,
     if (status == WTL_E_STOPPED) {
         (void)wtl_fail(&err, WTL_E_STOPPED, "interrupted and saved; go on with '%s'",
                        resume_with);
-        (void)wtl_report(&err);
+        (void)wtl_cli_report(&err);
         return WTL_EXIT_SAVED;
     }
     if (status != WTL_OK) {
-        int code = wtl_report(&err);
+        int code = wtl_cli_report(&err);
         return status == WTL_E_NAN ? WTL_EXIT_FAILED : code;
     }
     return WTL_EXIT_DONE;
 }
 
-const char *wtl_suitable_augment(const char *data, int side)
+const char *wtl_cli_suitable_augment(const char *data, int side)
 {
     if (strncmp(data, "idx:", 4) == 0) {
         return "none";

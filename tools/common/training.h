@@ -8,12 +8,12 @@
 
 /* wtl_train() with progress on stderr and the signals of signals.h. An interruption is
  * reported with the command that goes on (exit code 75); `resume_with` is that command. */
-int wtl_run_training(const wtl_common *common, const char *run,
-                     const wtl_train_options *options, bool resume, bool force,
-                     const char *resume_with, wtl_train_result *result);
+int wtl_cli_run_training(const wtl_common *common, const char *run,
+                         const wtl_train_options *options, bool resume, bool force,
+                         const char *resume_with, wtl_train_result *result);
 
 /* What suits DATA: mirrored clothes are clothes, mirrored digits are not. `side` is the
  * height of the network's input. */
-const char *wtl_suitable_augment(const char *data, int side);
+const char *wtl_cli_suitable_augment(const char *data, int side);
 
 #endif
