@@ -15,6 +15,7 @@
 #include "conv_kernels.h"
 
 #include "wattle/blas.h"
+#include "wattle/memory.h"
 #include "wattle/threads.h"
 
 #include <string.h>
@@ -43,16 +44,21 @@ static int most(int a, int b)
     return a > b ? a : b;
 }
 
+bool wtl_conv_unrolls(const wtl_conv_geometry *g)
+{
+    return g->r != 1 || g->s != 1 || g->stride[0] != 1 || g->stride[1] != 1 ||
+           g->pad[0] + g->pad[1] + g->pad[2] + g->pad[3] != 0;
+}
+
 static tiling tile(const wtl_conv_geometry *g, int images_at_hand)
 {
     tiling t;
     int pixels = g->p * g->q;
     t.crs = (size_t)(g->c / g->groups) * g->r * g->s;
-    t.unrolled = !(g->r == 1 && g->s == 1 && g->stride[0] == 1 && g->stride[1] == 1 &&
-                   g->pad[0] + g->pad[1] + g->pad[2] + g->pad[3] == 0);
+    t.unrolled = wtl_conv_unrolls(g);
     size_t fitting = COL_FLOATS / t.crs;
     int columns = most(LEAST_COLUMNS, fitting > 4096 ? 4096 : (int)fitting);
-    if (pixels * 2 <= columns && images_at_hand > 1) {
+    if (pixels <= columns / 2 && images_at_hand > 1) {
         t.images = least(columns / pixels, images_at_hand);
         t.rows = g->p;
     } else {
@@ -66,10 +72,11 @@ static tiling tile(const wtl_conv_geometry *g, int images_at_hand)
     return t;
 }
 
-/* Floats of scratch one thread needs: col, and a tile of Y where images lie side by side. */
+/* Floats of scratch one thread needs: col, and a tile of Y where images lie side by side.
+ * Below 2^62: rows and columns have at most 2^30. */
 static size_t thread_floats(const wtl_conv_geometry *g, const tiling *t)
 {
-    size_t floats = t->crs * t->columns + (size_t)(g->k / g->groups) * t->columns;
+    size_t floats = (t->crs + (size_t)(g->k / g->groups)) * t->columns;
     return (floats + 15) / 16 * 16;
 }
 
@@ -255,8 +262,8 @@ static void forward_images(const conv_job *job, int begin, int end)
                                      (int)t.crs, patch, (int)ld, 0.0f, out, (int)pixels);
                     finish_rows(out, pixels, kg, width, b, job->activation);
                 } else {
-                    wtl_gemm('N', 'N', kg, (int)ld, (int)t.crs, w, (int)t.crs, patch, (int)ld,
-                             0.0f, side, (int)ld);
+                    wtl_gemm_threads(job->inner, 'N', 'N', kg, (int)ld, (int)t.crs, w,
+                                     (int)t.crs, patch, (int)ld, 0.0f, side, (int)ld);
                     finish_rows(side, ld, kg, ld, b, job->activation);
                     for (int j = 0; j < images; j++) {
                         copy_rows(side + (size_t)j * pixels, ld, y + (size_t)j * g->k * pixels,
@@ -344,27 +351,6 @@ static void data_images(const conv_job *job, int begin, int end)
     }
 }
 
-/* Sum of a row in 16 running sums and then pairwise: vectorises, order fixed. */
-WTL_HOT static float row_sum(const float *row, size_t count)
-{
-    float sums[16] = {0};
-    size_t i = 0;
-    for (; i + 16 <= count; i += 16) {
-        for (int j = 0; j < 16; j++) {
-            sums[j] += row[i + j];
-        }
-    }
-    for (int j = 0; i + j < count; j++) {
-        sums[j] += row[i + j];
-    }
-    for (int half = 8; half > 0; half /= 2) {
-        for (int j = 0; j < half; j++) {
-            sums[j] += sums[j + half];
-        }
-    }
-    return sums[0];
-}
-
 static void weights_images(const conv_job *job, int begin, int end)
 {
     const wtl_conv_geometry *g = job->g;
@@ -389,7 +375,7 @@ static void weights_images(const conv_job *job, int begin, int end)
                                  (int)dy_ld, patch, (int)ld, 1.0f,
                                  job->dw + (size_t)group * kg * t.crs, (int)t.crs);
                 for (int k = 0; job->db && k < kg; k++) {
-                    job->db[group * kg + k] += row_sum(up + (size_t)k * dy_ld, width);
+                    job->db[group * kg + k] += wtl_row_sum(up + (size_t)k * dy_ld, width);
                 }
             }
         }
@@ -405,20 +391,13 @@ static int parts_of(int n, int threads)
 
 size_t wtl_conv_gemm_scratch(const wtl_conv_geometry *g, int batch, int threads, bool training)
 {
-    size_t floats = 0;
-    for (int n = 1; n <= batch; n++) { /* a short last batch is cut otherwise */
-        int parts = parts_of(n, threads);
-        tiling t = tile(g, (n + parts - 1) / parts);
-        size_t needed = (size_t)parts * thread_floats(g, &t);
-        floats = needed > floats ? needed : floats;
-        t = tile(g, most(1, n / parts));
-        needed = (size_t)parts * thread_floats(g, &t);
-        floats = needed > floats ? needed : floats;
-    }
-    if (training && threads > 1) {
-        floats += (size_t)(threads - 1) * weight_floats(g);
-    }
-    return floats * sizeof(float);
+    /* More images at hand never make a tile narrower: all of them give the most. */
+    tiling t = tile(g, batch);
+    size_t floats = thread_floats(g, &t), sums = weight_floats(g), bytes;
+    bool fits = wtl_mul(floats, (size_t)threads, &floats) &&
+                wtl_mul(sums, training ? (size_t)threads - 1 : 0, &sums) &&
+                wtl_add(floats, sums, &floats) && wtl_mul(floats, sizeof(float), &bytes);
+    return fits ? bytes : SIZE_MAX;
 }
 
 /* Each thread's piece of scratch: all of the same size, that of the largest share. */
