@@ -29,17 +29,6 @@ static const wtl_option options[] = {
     {0},
 };
 
-static wtl_status has_checkpoint(const char *run, bool *has, wtl_error *err)
-{
-    char *file = wtl_path_join(run, "ckpt/last.wtl");
-    if (!file) {
-        return wtl_fail(err, WTL_E_NOMEM, "out of memory");
-    }
-    *has = wtl_file_exists(file);
-    wtl_free(file);
-    return WTL_OK;
-}
-
 static bool go_on(void *context, long done, long total)
 {
     wtl_progress_show(context, "test images", done, total, "", -1);
@@ -136,8 +125,14 @@ static int run(const wtl_command *command, int argc, char **argv)
     wtl_train_result result = {0};
     wtl_scores scores = {0};
     bool resume = false;
-    if (!args.force && has_checkpoint(args.out, &resume, &err) != WTL_OK) {
+    if (!args.force && wtl_cli_has_run(args.out, &resume, &err) != WTL_OK) {
         return wtl_cli_report(&err);
+    }
+    if (resume && wtl_option_given(&parsed, "seed")) {
+        return wtl_cli_usage_error(command,
+                                   "--seed cannot change the demo in %s that goes on: "
+                                   "leave it out, or add --force",
+                                   args.out);
     }
     int code = train(&parsed, &args, resume, &result);
     if (code) {

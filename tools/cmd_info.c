@@ -269,25 +269,39 @@ static double mib(size_t bytes)
     return (double)bytes / (1024.0 * 1024.0);
 }
 
+/* Epochs behind the weights and their validation top-1: a run's last.wtl has its history,
+ * best.wtl the epoch it is of. */
+static void find_trained(const wtl_checkpoint *checkpoint, long *epochs, double *val_top1)
+{
+    enum { VAL_TOP1 = 4 }; /* in a row of the history */
+    const json_t *best = wtl_checkpoint_meta(checkpoint, "best");
+    const json_t *training = wtl_checkpoint_meta(checkpoint, "training");
+    const json_t *history = json_object_get(training, "history");
+    const json_t *row = json_array_get(history, json_array_size(history) - 1);
+    const json_t *epoch = json_object_get(best ? best : training, "epoch");
+    const json_t *top1 =
+        best ? json_object_get(best, "val_top1") : json_array_get(row, VAL_TOP1);
+    *epochs = json_is_integer(epoch) ? (long)json_integer_value(epoch) : -1;
+    *val_top1 = json_is_number(top1) ? json_number_value(top1) : NAN;
+}
+
 static void print_trained(const report *r)
 {
-    const json_t *epochs = wtl_checkpoint_meta(r->checkpoint, "epochs");
-    const json_t *top1 = wtl_checkpoint_meta(r->checkpoint, "val_top1");
-    const json_t *config = wtl_checkpoint_meta(r->checkpoint, "config");
-    const char *data = json_string_value(json_object_get(config, "data"));
-    if (!json_is_integer(epochs) && !data) {
+    const json_t *data = wtl_checkpoint_meta(r->checkpoint, "data");
+    const char *name = json_string_value(json_object_get(data, "name"));
+    long epochs;
+    double top1;
+    find_trained(r->checkpoint, &epochs, &top1);
+    if (epochs < 0) {
         return;
     }
-    fputs("trained        ", stdout);
-    if (json_is_integer(epochs)) {
-        printf("%lld epochs", (long long)json_integer_value(epochs));
+    printf("trained        %ld epochs", epochs);
+    if (name) {
+        fputs(" on ", stdout);
+        wtl_cli_print_text(stdout, name);
     }
-    if (data) {
-        fputs(json_is_integer(epochs) ? " on " : "on ", stdout);
-        wtl_cli_print_text(stdout, data);
-    }
-    if (json_is_number(top1)) {
-        printf(", validation Acc@1 %.2f", json_number_value(top1));
+    if (!isnan(top1)) {
+        printf(", validation Acc@1 %.2f", top1);
     }
     putchar('\n');
 }
@@ -373,21 +387,21 @@ static json_t *memory_json(const report *r, const info_args *args, int threads)
 
 static void add_checkpoint(const report *r, json_t *document)
 {
-    static const char *const keys[] = {"config", "epochs", "val_top1", "val_top5", NULL};
-    json_t *classes = json_array(), *training = json_object();
+    json_t *classes = json_array(), *config = wtl_checkpoint_meta(r->checkpoint, "config");
     for (int i = 0; i < wtl_checkpoint_class_count(r->checkpoint); i++) {
         (void)json_array_append_new(classes,
                                     wtl_cli_string(wtl_checkpoint_class(r->checkpoint, i)));
     }
-    for (int i = 0; keys[i]; i++) {
-        json_t *value = wtl_checkpoint_meta(r->checkpoint, keys[i]);
-        if (value) {
-            (void)json_object_set(training, keys[i], value);
-        }
-    }
+    long epochs;
+    double top1;
+    find_trained(r->checkpoint, &epochs, &top1);
     (void)json_object_set_new(document, "density", wtl_cli_number(r->density));
     (void)json_object_set_new(document, "class_names", classes);
-    (void)json_object_set_new(document, "training", training);
+    (void)json_object_set_new(document, "epochs",
+                              epochs < 0 ? json_null() : json_integer(epochs));
+    (void)json_object_set_new(document, "val_top1", wtl_cli_number(top1));
+    (void)json_object_set_new(document, "config",
+                              config ? json_deep_copy(config) : json_null());
 }
 
 static int print_json(const wtl_command *command, const report *r, const char *what,

@@ -60,7 +60,7 @@ static const wtl_option options[] = {
     {"momentum", NULL, "M", "momentum; adam's beta1 (default 0.9)", NULL, WTL_OPTION_DOUBLE, 0,
      ARG(o.optimizer.momentum), 0, 0.999999, NULL},
     {"weight-decay", "wd", "D", "weight decay (default 0.0005)", NULL, WTL_OPTION_DOUBLE, 0,
-     ARG(o.optimizer.weight_decay), 0, 1e3, NULL},
+     ARG(o.optimizer.weight_decay), 0, 1, NULL},
     {"decay-all", NULL, NULL, "biases and norm parameters decay, too", NULL, WTL_OPTION_FLAG, 0,
      ARG(o.optimizer.decay_all), 0, 0, NULL},
     {"schedule", "lr-scheduler", "NAME",
@@ -78,7 +78,7 @@ static const wtl_option options[] = {
     {"label-smoothing", NULL, "S", "share of the target spread over all classes (default 0)",
      NULL, WTL_OPTION_FLOAT, 0, ARG(o.smoothing), 0, 0.999, NULL},
     {"clip", "clip-grad-norm", "NORM", "largest l2 norm of the gradient (default: any)", NULL,
-     WTL_OPTION_DOUBLE, 0, ARG(o.optimizer.clip_norm), 1e-12, 1e12, NULL},
+     WTL_OPTION_DOUBLE, 0, ARG(o.optimizer.clip_norm), 1e-12, 1e9, NULL},
     {"ema", "model-ema-decay", "D",
      "evaluate and keep an average of the weights with\nthis decay (default: none)", NULL,
      WTL_OPTION_DOUBLE, 0, ARG(o.optimizer.ema), 1e-6, 0.999999999, NULL},
@@ -258,6 +258,20 @@ static int check_data(const train_args *args, const wtl_parsed *parsed)
     return WTL_EXIT_DONE;
 }
 
+static int check_run(const train_args *args, const wtl_parsed *parsed)
+{
+    wtl_error err = {0};
+    bool there = false;
+    if (!args->force && wtl_cli_has_run(args->out, &there, &err) != WTL_OK) {
+        return wtl_cli_report(&err);
+    }
+    return there ? wtl_cli_usage_error(parsed->command,
+                                       "%s holds a run already: --resume goes on with it, "
+                                       "--force starts anew",
+                                       args->out)
+                 : WTL_EXIT_DONE;
+}
+
 static int check_options(const train_args *args, const wtl_parsed *parsed)
 {
     if (args->resume) {
@@ -271,7 +285,8 @@ static int check_options(const train_args *args, const wtl_parsed *parsed)
         return wtl_cli_usage_error(parsed->command, "%s is missing", missing);
     }
     int code = check_data(args, parsed);
-    return code ? code : check_schedule(args, parsed);
+    code = code ? code : check_schedule(args, parsed);
+    return code ? code : check_run(args, parsed);
 }
 
 /* ---- results ---- */

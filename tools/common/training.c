@@ -5,6 +5,8 @@
 #include "signals.h"
 
 #include "wattle/blas.h"
+#include "wattle/file.h"
+#include "wattle/memory.h"
 #include "wattle/threads.h"
 
 #include <math.h>
@@ -74,9 +76,9 @@ int wtl_cli_run_training(const wtl_common *common, const char *run,
     wtl_status status = wtl_train(run, options, resume, force, &hooks, result, &err);
     wtl_progress_end(&progress);
     if (status == WTL_E_STOPPED) {
-        (void)wtl_fail(&err, WTL_E_STOPPED, "interrupted and saved; go on with '%s'",
-                       resume_with);
-        (void)wtl_cli_report(&err);
+        wtl_error told;
+        (void)wtl_fail(&told, WTL_E_STOPPED, "%s; go on with '%s'", err.text, resume_with);
+        (void)wtl_cli_report(&told);
         return WTL_EXIT_SAVED;
     }
     if (status != WTL_OK) {
@@ -84,6 +86,17 @@ int wtl_cli_run_training(const wtl_common *common, const char *run,
         return status == WTL_E_NAN ? WTL_EXIT_FAILED : code;
     }
     return WTL_EXIT_DONE;
+}
+
+wtl_status wtl_cli_has_run(const char *run, bool *has, wtl_error *err)
+{
+    char *file = wtl_path_join(run, "ckpt/last.wtl");
+    if (!file) {
+        return wtl_fail(err, WTL_E_NOMEM, "out of memory");
+    }
+    *has = wtl_file_exists(file);
+    wtl_free(file);
+    return WTL_OK;
 }
 
 const char *wtl_cli_suitable_augment(const char *data, int side)

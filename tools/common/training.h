@@ -12,6 +12,9 @@ int wtl_cli_run_training(const wtl_common *common, const char *run,
                          const wtl_train_options *options, bool resume, bool force,
                          const char *resume_with, wtl_train_result *result);
 
+/* Whether `run` has a checkpoint to go on from. WTL_E_NOMEM */
+wtl_status wtl_cli_has_run(const char *run, bool *has, wtl_error *err);
+
 /* What suits DATA: mirrored clothes are clothes, mirrored digits are not. `side` is the
  * height of the network's input. */
 const char *wtl_cli_suitable_augment(const char *data, int side);
