@@ -7,8 +7,6 @@
 #include "kernels/conv_kernels.h"
 #include "layer_ops.h"
 
-#include <limits.h>
-
 typedef struct conv_state {
     wtl_conv_geometry geometry;
     bool bias;
@@ -20,13 +18,15 @@ static wtl_status conv_shape(const wtl_layer_def *def, const wtl_shape *in, int 
 {
     (void)input_count;
     const wtl_conv_options *o = &def->as.conv;
+    *out = (wtl_shape){o->out, 0, 0};
     if (in->c % o->groups != 0 || o->out % o->groups != 0) {
         return wtl_fail(err, WTL_E_SHAPE,
                         "%d groups do not divide %d input channels and %d filters", o->groups,
                         in->c, o->out);
     }
-    out->c = o->out;
-    return wtl_conv_output(o, *in, &out->h, &out->w, err);
+    wtl_status status = wtl_conv_output(o, *in, &out->h, &out->w, err);
+    wtl_conv_geometry g = wtl_conv_geometry_of(o, *in, *out);
+    return status == WTL_OK ? wtl_conv_check_range(&g, err) : status;
 }
 
 static int conv_params(const wtl_layer_def *def, const wtl_shape *in,
@@ -65,14 +65,15 @@ static wtl_status conv_setup(void *self, const wtl_layer_def *def, wtl_layer_pla
     state->geometry = wtl_conv_geometry_of(&def->as.conv, plan->in[0], plan->out);
     state->bias = def->as.conv.bias;
     state->fused = plan->fused;
-    const wtl_conv_geometry *g = &state->geometry;
-    size_t patch = (size_t)(g->c / g->groups) * g->r * g->s;
-    if (patch > INT_MAX / 2 || wtl_shape_count(plan->out) > INT_MAX / 2) {
-        return wtl_fail(err, WTL_E_RANGE, "more than 2^30 values in a filter or an output map");
-    }
+    plan->kernel = "reference";
     if (plan->engine == WTL_ENGINE_BLAS) {
+        plan->kernel = wtl_conv_unrolls(&state->geometry) ? "im2col+gemm" : "gemm 1x1";
         plan->scratch_bytes =
-            wtl_conv_gemm_scratch(g, plan->batch, plan->threads, plan->training);
+            wtl_conv_gemm_scratch(&state->geometry, plan->batch, plan->threads, plan->training);
+    }
+    if (plan->scratch_bytes == SIZE_MAX) {
+        return wtl_fail(err, WTL_E_RANGE, "a batch of %d needs more scratch than there can be",
+                        plan->batch);
     }
     return WTL_OK;
 }

@@ -56,13 +56,13 @@ void wtl_test_every_allocation_fails(wtl_status (*f)(void *context), void *conte
         }                                                                                      \
     } while (0)
 
-/* The call fails with `status` and the message `text`. */
-#define assert_fails(expression, wanted_status, err, text)                                     \
+/* The call fails with `wanted_status` and the message `wanted_text`. */
+#define assert_fails(expression, wanted_status, err, wanted_text)                              \
     do {                                                                                       \
         wtl_error *err_ = (err);                                                               \
         err_->text[0] = '\0';                                                                  \
         assert_int_equal((expression), (wanted_status));                                       \
-        assert_string_equal(err_->text, (text));                                               \
+        assert_string_equal(err_->text, (wanted_text));                                        \
     } while (0)
 
 /* |got - want| <= tolerance; NaN fails. */
