@@ -119,8 +119,8 @@ static void inference_and_rate_zero_pass_values_through(void **state)
 static void results_do_not_depend_on_threads(void **state)
 {
     (void)state;
-    for (int n = 1; n <= 5; n++) {
-        wtl_layer_case c = dropout(0.5f, (wtl_shape){60 / n, 27, 29}, 5);
+    for (int n = 1; n <= 5; n += n < 3 ? 1 : 2) {
+        wtl_layer_case c = dropout(0.5f, (wtl_shape){44 / n + 1, 27, 29}, 5);
         c.n = n;
         wtl_harness_check_threads(&c);
     }

@@ -130,17 +130,15 @@ static void results_do_not_depend_on_threads(void **state)
     (void)state;
     static const int images[] = {1, 2, 3, 5};
     for (int i = 0; i < 8; i++) {
-        int n = images[i % 4];
+        int n = images[i % 4], channels = (i < 4 ? 44 : 15) / n + 1;
         wtl_layer_case c = {.ops = i < 4 ? &wtl_add_ops : &wtl_concat_ops,
-                            .in = {{60 / n, 27, 29}, {60 / n, 27, 29}, {60 / n, 27, 29}},
+                            .in = {{channels, 27, 29}, {channels, 27, 29}, {channels, 27, 29}},
                             .input_count = 3,
                             .batch = 5,
                             .n = n,
                             .training = true,
                             .fused = i < 4 ? WTL_ACTIVATION_RELU : WTL_ACTIVATION_NONE};
         wtl_harness_check_threads(&c);
-        c.threads = 3;
-        wtl_harness_check_engines(&c, 0.0);
     }
 }
 
