@@ -239,20 +239,18 @@ uint64_t wtl_writer_position(const wtl_writer *writer)
     return writer->position;
 }
 
-static void sync_folder_of(const char *path)
+/* Makes the rename last. Cuts `path` down to its folder: nothing is allocated here, where
+ * nothing may fail any more. */
+static void sync_folder_of(char *path)
 {
-    char *folder = wtl_strdup(path);
-    if (folder) {
-        char *slash = strrchr(folder, '/');
-        if (slash) {
-            slash[slash == folder ? 1 : 0] = '\0';
-        }
-        int descriptor = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (descriptor >= 0) {
-            (void)fsync(descriptor); /* some file systems refuse; the rename stands anyway */
-            close(descriptor);
-        }
-        wtl_free(folder);
+    char *slash = strrchr(path, '/');
+    if (slash) {
+        slash[slash == path ? 1 : 0] = '\0';
+    }
+    int descriptor = open(slash ? path : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (descriptor >= 0) {
+        (void)fsync(descriptor); /* some file systems refuse; the rename stands anyway */
+        close(descriptor);
     }
 }
 
@@ -281,7 +279,7 @@ wtl_status wtl_writer_commit(wtl_writer *writer, wtl_error *err)
         if (error != 0) {
             (void)unlink(writer->temporary);
         } else {
-            sync_folder_of(writer->path);
+            sync_folder_of(writer->temporary);
         }
     }
     wtl_writer_abort(writer);
