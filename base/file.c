@@ -52,6 +52,19 @@ uint32_t wtl_crc32(uint32_t crc, const void *bytes, size_t length)
     return (uint32_t)crc32_z(crc, bytes, length);
 }
 
+static const char *why_not_read(gzFile stream, const char *path)
+{
+    int code;
+    const char *why = gzerror(stream, &code);
+    size_t length = strlen(path);
+    if (code == Z_ERRNO) {
+        return strerror(errno);
+    }
+    /* zlib puts the path before the reason, and so does our message. */
+    bool prefixed = strncmp(why, path, length) == 0 && strncmp(why + length, ": ", 2) == 0;
+    return prefixed ? why + length + 2 : why;
+}
+
 /* Reads through zlib, which passes plain files through unchanged. */
 static wtl_status read_stream(gzFile stream, const char *path, size_t most_bytes,
                               size_t size_hint, unsigned char **bytes, size_t *length,
@@ -68,11 +81,9 @@ static wtl_status read_stream(gzFile stream, const char *path, size_t most_bytes
         size_t want = capacity + 1 - used;
         int got = gzread(stream, buffer + used, want > 1 << 30 ? 1 << 30 : (unsigned)want);
         if (got < 0) {
-            int code;
-            const char *why = gzerror(stream, &code);
             wtl_free(buffer);
             return wtl_fail(err, WTL_E_IO, "%s: cannot be read: %s", path,
-                            code == Z_ERRNO ? strerror(errno) : why);
+                            why_not_read(stream, path));
         }
         used += (size_t)got;
         if (got == 0) {

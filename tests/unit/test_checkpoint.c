@@ -690,8 +690,8 @@ static void a_file_that_is_none_is_refused_with_the_reason(void **state)
 {
     (void)state;
     /* gzip of "x", made by `printf x | gzip -n` */
-    static const unsigned char packed[] = {0x1f, 0x8b, 8,    0,    0,    0,    0, 0, 0, 3,
-                                           0xab, 0,    0x83, 0x16, 0xdc, 0x8c, 1, 0, 0, 0};
+    static const unsigned char packed[] = {0x1f, 0x8b, 8,    0,    0,    0,    0, 0, 0, 3, 0xab,
+                                           0,    0,    0x83, 0x16, 0xdc, 0x8c, 1, 0, 0, 0};
     wtl_error err;
     wtl_checkpoint *c;
     char text[WTL_ERROR_TEXT_SIZE];
