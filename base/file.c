@@ -81,9 +81,9 @@ static wtl_status read_stream(gzFile stream, const char *path, size_t most_bytes
         size_t want = capacity + 1 - used;
         int got = gzread(stream, buffer + used, want > 1 << 30 ? 1 << 30 : (unsigned)want);
         if (got < 0) {
+            const char *why = why_not_read(stream, path);
             wtl_free(buffer);
-            return wtl_fail(err, WTL_E_IO, "%s: cannot be read: %s", path,
-                            why_not_read(stream, path));
+            return wtl_fail(err, WTL_E_IO, "%s: cannot be read: %s", path, why);
         }
         used += (size_t)got;
         if (got == 0) {
