@@ -446,6 +446,89 @@ static void nothing_but_a_file_that_is_no_checkpoint_fails_to_be_sniffed(void **
     assert_false(wtl_checkpoint_sniff((const unsigned char *)"WATTLE\n\n", 8));
 }
 
+/* Files made by another program, with the layout and zlib's crc32 of Python. */
+static void every_bad_file_is_refused_with_its_message(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        wtl_status status;
+        const char *text;
+    } cases[] = {
+        {"behind.wtl", WTL_E_FORMAT, "offset 208: 1 bytes behind the end"},
+        {"bitmap-count.wtl", WTL_E_FORMAT,
+         "offset 192: m has 16 bytes, a bitmap of 3 kept values takes 20"},
+        {"bitmap-tail.wtl", WTL_E_FORMAT,
+         "offset 196: m: the bitmap has a bit behind value 38"},
+        {"cut-header.wtl", WTL_E_FORMAT,
+         "offset 16: a header of 424 bytes, the file has 176 left"},
+        {"cut-payload.wtl", WTL_E_FORMAT, "offset 576: m has 16 bytes, the file has 13 left"},
+        {"cut-prefix.wtl", WTL_E_FORMAT,
+         "offset 20: the file is cut inside its first 24 bytes"},
+        {"deep.wtl", WTL_E_FORMAT,
+         "offset 2125: the header is not JSON: maximum parsing depth reached near '['"},
+        {"flipped-header.wtl", WTL_E_FORMAT,
+         "offset 12: the header's CRC-32 is d13c6f4d, its bytes give 406f06ab"},
+        {"flipped-padding.wtl", WTL_E_FORMAT,
+         "offset 382: a byte of the padding between tensors is 4, not 0"},
+        {"flipped-payload.wtl", WTL_E_FORMAT,
+         "offset 576: the CRC-32 of m is 811b75cf, its bytes give 8676b1d6"},
+        {"foreign.wtl", WTL_E_FORMAT, "offset 0: not a wattle checkpoint"},
+        {"huge-bytes.wtl", WTL_E_FORMAT,
+         "offset 256: c.weight has 9223372036854775807 bytes, the file has 16 left"},
+        {"huge-header.wtl", WTL_E_FORMAT,
+         "offset 16: a header of 9223372036854775813 bytes, at most 67108864 go"},
+        {"huge-shape.wtl", WTL_E_FORMAT,
+         "offset 24: tensor 0: the product of \"shape\" is too large"},
+        {"infinite.wtl", WTL_E_NAN, "offset 204: m[39] is infinite"},
+        {"nan.wtl", WTL_E_NAN, "offset 196: c.weight[1] is NaN"},
+        {"nothing.wtl", WTL_E_FORMAT, "offset 0: not a wattle checkpoint"},
+        {"overlap.wtl", WTL_E_FORMAT,
+         "offset 384: c.bias begins at 512, the layout puts it here"},
+        {"two-keys.wtl", WTL_E_FORMAT,
+         "offset 75: the header is not JSON: duplicate object key near '\"version\"'"},
+        {"two-names.wtl", WTL_E_FORMAT, "offset 24: two tensors have the name \"c.weight\""},
+        {"unknown-encoding.wtl", WTL_E_FORMAT,
+         "offset 24: tensor 0: \"encoding\" is \"csr\", this reader knows \"dense\" and "
+         "\"bitmap\""},
+        {"unknown-key.wtl", WTL_E_FORMAT,
+         "offset 24: the header has the unknown key \"extra\""},
+        {"unknown-type.wtl", WTL_E_FORMAT,
+         "offset 24: tensor 0: \"type\" is \"f16\", this reader knows \"f32\""},
+        {"version-2.wtl", WTL_E_FORMAT, "offset 8: format version 2, this reader knows 1"},
+        {"zero-size.wtl", WTL_E_FORMAT,
+         "offset 24: tensor 0: a size of \"shape\" is not an integer >= 1"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        wtl_error err;
+        wtl_checkpoint *c;
+        char path[4400], text[WTL_ERROR_TEXT_SIZE];
+        snprintf(path, sizeof path, WTL_SOURCE_DIR "/tests/bad/checkpoint/%s", cases[i].name);
+        snprintf(text, sizeof text, "%s: %s", path, cases[i].text);
+        assert_fails(wtl_checkpoint_read(&c, path, &err), cases[i].status, &err, text);
+        assert_null(c);
+    }
+}
+
+static void files_made_by_another_program_are_read(void **state)
+{
+    (void)state;
+    wtl_error err;
+    wtl_checkpoint *c;
+    wtl_tensor_view view;
+    assert_ok(
+        wtl_checkpoint_read(&c, WTL_SOURCE_DIR "/tests/fuzz/corpus/checkpoint/net.wtl", &err));
+    assert_string_equal(wtl_checkpoint_net(c)->name, "t");
+    assert_string_equal(wtl_checkpoint_class(c, 0), "cat");
+    assert_int_equal(json_array_size(wtl_checkpoint_meta(c, "history")), 4);
+    assert_true(wtl_checkpoint_find(c, "c.weight", &view));
+    assert_close(view.value[1], -2.0, 0.0);
+    assert_true(wtl_checkpoint_find(c, "m", &view));
+    assert_close(view.value[0], 7.0, 0.0);
+    assert_true(view.value[39] == 0.0f && signbit(view.value[39]));
+    wtl_checkpoint_free(c);
+}
+
 /* ---- writing ---- */
 
 static const float M[40] = {[0] = 7.0f, [9] = 0.25f, [39] = -0.0f};
@@ -829,6 +912,8 @@ int main(void)
         WTL_TEST(a_payload_with_another_crc_is_refused),
         WTL_TEST(a_net_that_does_not_parse_is_refused_with_its_line),
         WTL_TEST(nothing_but_a_file_that_is_no_checkpoint_fails_to_be_sniffed),
+        WTL_TEST(every_bad_file_is_refused_with_its_message),
+        WTL_TEST(files_made_by_another_program_are_read),
         WTL_TEST(the_writer_gives_the_bytes_made_by_hand),
         WTL_TEST(an_empty_checkpoint_is_written_and_read),
         WTL_TEST(tensors_of_every_size_and_density_come_back_bit_for_bit),

@@ -79,7 +79,7 @@ static void a_plot_is_the_stored_one_to_the_byte(void **state)
     (void)state;
     static const double x[] = {1, 2, 3, 4, 5};
     static const double train[] = {2.0, 1.0, 0.5, 0.25, 0.125};
-    static const double valid[] = {2.1, NAN, 0.8, NAN, 0.6};
+    static const double valid[] = {2.1, 1.2, NAN, 0.7, NAN};
     const wtl_series series[] = {{"train", x, train, 5, false},
                                  {"validation", x, valid, 5, true}};
     const wtl_plot plot = {"Loss of <lenet5>", "epoch", "cross-entropy", series, 2, false};
