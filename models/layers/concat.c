@@ -1,8 +1,8 @@
-/* concat.c - the channels of all inputs, one after the other.
+/* concat.c - the channels of all inputs, one after the other, then channels of zeros.
  *
- *   y[n, C0 + ... + C(i-1) + c, h, w] = x_i[n, c, h, w]
+ *   y[n, C0 + ... + C(i-1) + c, h, w] = x_i[n, c, h, w]     the last Z channels are 0
  *
- * Shapes:  x_i [n,Ci,H,W]   y [n,C,H,W]   C = sum of Ci
+ * Shapes:  x_i [n,Ci,H,W]   y [n,C,H,W]   C = sum of Ci, + Z
  */
 #include "kernels/parts.h"
 #include "layer_ops.h"
@@ -16,13 +16,14 @@ enum { MOST_INPUTS = 64 }; /* the state has a fixed size */
 typedef struct concat_state {
     int input_count;
     size_t count[MOST_INPUTS]; /* values of an image of each input */
+    size_t zeros;              /* values behind them */
     size_t sum;                /* and of the output */
 } concat_state;
 
 static wtl_status concat_shape(const wtl_layer_def *def, const wtl_shape *in, int input_count,
                                wtl_shape *out, wtl_error *err)
 {
-    (void)def;
+    int zeros = def->as.concat.zeros;
     *out = in[0];
     for (int i = 1; i < input_count; i++) {
         if (in[i].h != out->h || in[i].w != out->w) {
@@ -34,13 +35,16 @@ static wtl_status concat_shape(const wtl_layer_def *def, const wtl_shape *in, in
         }
         out->c += in[i].c;
     }
+    if (zeros > INT_MAX - out->c) {
+        return wtl_fail(err, WTL_E_SHAPE, "more than %d channels together", INT_MAX);
+    }
+    out->c += zeros;
     return WTL_OK;
 }
 
 static wtl_status concat_setup(void *self, const wtl_layer_def *def, wtl_layer_plan *plan,
                                wtl_error *err)
 {
-    (void)def;
     concat_state *state = self;
     if (plan->input_count > MOST_INPUTS) {
         return wtl_fail(err, WTL_E_RANGE, "%d inputs, at most %d are possible",
@@ -51,6 +55,7 @@ static wtl_status concat_setup(void *self, const wtl_layer_def *def, wtl_layer_p
         state->count[i] = wtl_shape_count(plan->in[i]);
     }
     state->sum = wtl_shape_count(plan->out);
+    state->zeros = state->sum / (size_t)plan->out.c * (size_t)def->as.concat.zeros;
     return WTL_OK;
 }
 
@@ -62,6 +67,7 @@ static void join(const concat_state *state, const float *const *x, float *y, lon
         memcpy(to, x[i] + (size_t)image * count, count * sizeof *to);
         to += count;
     }
+    memset(to, 0, state->zeros * sizeof *to);
 }
 
 static void split(const concat_state *state, const float *dy, float *const *dx, long image)
@@ -108,11 +114,17 @@ static void concat_backward(const void *self, const wtl_layer_run *run, const fl
     }
 }
 
+static const wtl_layer_option concat_option_table[] = {
+    {"zeros", WTL_OPTION_INT, offsetof(wtl_layer_def, as.concat.zeros), 0, 1 << 20, "0", NULL},
+    {0},
+};
+
 const wtl_layer_ops wtl_concat_ops = {
     .kind = WTL_LAYER_CONCAT,
     .word = "concat",
     .least_inputs = 1,
     .most_inputs = MOST_INPUTS,
+    .options = concat_option_table,
     .state_bytes = sizeof(concat_state),
     .shape = concat_shape,
     .setup = concat_setup,

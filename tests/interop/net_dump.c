@@ -16,6 +16,7 @@
 #include "wattle/checkpoint.h"
 #include "wattle/loss.h"
 #include "wattle/memory.h"
+#include "wattle/text.h"
 #include "wattle/threads.h"
 
 #include <stdint.h>
@@ -29,6 +30,16 @@ static void check(wtl_status status, const wtl_error *err)
         fprintf(stderr, "net_dump: %s: %s\n", wtl_status_name(status), err->text);
         exit(1);
     }
+}
+
+static int number(const char *text)
+{
+    int value = 0;
+    if (!wtl_parse_int(text, 1, 65536, &value)) {
+        fprintf(stderr, "net_dump: %s is not a count\n", text);
+        exit(64);
+    }
+    return value;
 }
 
 static void read_exactly(const char *path, void *to, size_t bytes)
@@ -118,7 +129,7 @@ static void run_training(wtl_net *net, const float *images, size_t floats, const
 static void run(const wtl_checkpoint *checkpoint, char **arguments)
 {
     wtl_error err = {0};
-    int count = atoi(arguments[2]), threads = atoi(arguments[3]);
+    int count = number(arguments[2]), threads = number(arguments[3]);
     const char *folder = arguments[4];
     size_t floats = (size_t)count * wtl_shape_count(wtl_checkpoint_net(checkpoint)->input);
     float *images = wtl_alloc(floats, sizeof *images);
@@ -155,7 +166,7 @@ int main(int count, char **arguments)
     wtl_error err = {0};
     wtl_checkpoint *checkpoint;
     wtl_blas_prepare();
-    wtl_threads_prepare(params ? 1 : atoi(arguments[6]));
+    wtl_threads_prepare(params ? 1 : number(arguments[6]));
     check(wtl_checkpoint_read(&checkpoint, arguments[2], &err), &err);
     if (params) {
         list_params(checkpoint);

@@ -391,7 +391,7 @@ static int split(char *list, const char **items)
 
 static void set_option(options *o, const char *name, char *value)
 {
-    const char *items[MOST_ITEMS];
+    const char *items[MOST_ITEMS] = {0};
     bool good = true;
     if (strcmp(name, "nets") == 0) {
         o->net_count = split(value, o->nets);

@@ -81,7 +81,10 @@ WTL_API wtl_status wtl_train(const char *run, const wtl_train_options *options, 
                              bool force, const wtl_train_hooks *hooks, wtl_train_result *result,
                              wtl_error *err) WTL_MUST_CHECK;
 
-/* Options to and from JSON (config.json). Unknown keys and bad values are named. */
+/* Options to and from JSON (config.json). The first gives NULL without memory or where a
+ * string is not UTF-8. In the second, keys that are not there keep their value in *options
+ * (so begin with wtl_train_defaults()); unknown keys and bad values are named with `file`
+ * (WTL_E_FORMAT) and leave *options alone. */
 struct json_t;
 WTL_API struct json_t *wtl_train_options_to_json(const wtl_train_options *options);
 WTL_API wtl_status wtl_train_options_from_json(wtl_train_options *options,
