@@ -502,7 +502,7 @@ static void every_bad_file_is_refused_with_its_message(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         wtl_error err;
         wtl_checkpoint *c;
-        char path[4400], text[WTL_ERROR_TEXT_SIZE];
+        char path[300], text[WTL_ERROR_TEXT_SIZE];
         snprintf(path, sizeof path, WTL_SOURCE_DIR "/tests/bad/checkpoint/%s", cases[i].name);
         snprintf(text, sizeof text, "%s: %s", path, cases[i].text);
         assert_fails(wtl_checkpoint_read(&c, path, &err), cases[i].status, &err, text);
