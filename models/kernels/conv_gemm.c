@@ -8,9 +8,10 @@
  *
  * Work is cut into *tiles* of output pixels so that col stays in the second-level cache:
  * either some rows of one image's output, or, where maps are small, several whole images
- * side by side (GEMM is slow on 49 or 64 columns). Threads take whole images when there are
- * enough of them, with private weight gradients added up in a fixed order at the end; a
- * single image is split inside the products instead.
+ * side by side (GEMM is slow on 49 or 64 columns). Threads take whole images, with private
+ * weight gradients added up in a fixed order at the end; images that are too few for that are
+ * split: each thread takes some rows or filters of the output, or some input channels of
+ * the gradients, so that no two write to one place.
  */
 #include "conv_kernels.h"
 
@@ -23,6 +24,8 @@
 enum {
     COL_FLOATS = 192 * 1024, /* of one thread's patch matrix: well inside 1 to 2 MiB of L2 */
     LEAST_COLUMNS = 192,     /* below this GEMM wastes its registers */
+    LEAST_SPLIT = 96,        /* output pixels a thread, for one image to be split by rows */
+    MANY_IMAGES = 8,         /* a thread: from here on one image more or less is little */
 };
 
 /* How one layer is cut. */
@@ -31,7 +34,6 @@ typedef struct tiling {
     int rows;       /* output rows per tile when images == 1, else all */
     size_t columns; /* most columns of a tile */
     size_t crs;     /* rows of col */
-    bool unrolled;  /* false: 1x1, stride 1, no padding: x is the patch matrix */
 } tiling;
 
 static int least(int a, int b)
@@ -55,7 +57,6 @@ static tiling tile(const wtl_conv_geometry *g, int images_at_hand)
     tiling t;
     int pixels = g->p * g->q;
     t.crs = (size_t)(g->c / g->groups) * g->r * g->s;
-    t.unrolled = wtl_conv_unrolls(g);
     size_t fitting = COL_FLOATS / t.crs;
     int columns = most(LEAST_COLUMNS, fitting > 4096 ? 4096 : (int)fitting);
     if (pixels <= columns / 2 && images_at_hand > 1) {
@@ -86,75 +87,171 @@ static size_t weight_floats(const wtl_conv_geometry *g)
     return (floats + 15) / 16 * 16;
 }
 
-/* One row of output pixels of one tap: q outputs reading src[first + j*stride], zeros where
- * that leaves 0..w-1. */
-static inline void gather_row(const float *src, int w, int first, int stride, int q, float *dst)
+/* The outputs [begin, end) of a row whose tap, starting at `first`, lies within 0..w-1. */
+static void inside(int first, int stride, int w, int q, int *begin, int *end)
 {
-    int begin = first < 0 ? (-first + stride - 1) / stride : 0;
-    int end = first >= w ? 0 : least(q, (w - 1 - first) / stride + 1);
-    begin = least(begin, q);
-    end = most(end, begin);
-    for (int j = 0; j < begin; j++) {
-        dst[j] = 0.0f;
-    }
-    if (stride == 1) {
-        for (int j = begin; j < end; j++) {
-            dst[j] = src[first + j];
+    int low = first < 0 ? (-first + stride - 1) / stride : 0;
+    int high = first < w ? (w - 1 - first) / stride + 1 : 0;
+    *begin = least(low, q);
+    *end = most(least(high, q), *begin);
+}
+
+/* Where a tap moves a plane by whole rows (stride 1, as many columns out as in), output
+ * rows [p0, p1) are one stretch of the plane: value i of `count` is plane[first + i] for i in
+ * low..high-1 and lies in the padding elsewhere; so do the columns outside begin..end-1. */
+typedef struct stretch {
+    long first, count, low, high;
+    int begin, end;
+} stretch;
+
+static bool moves_whole_rows(const wtl_conv_geometry *g)
+{
+    return g->stride[0] == 1 && g->stride[1] == 1 && g->q == g->w;
+}
+
+static stretch stretch_of(const wtl_conv_geometry *g, int r, int s, int p0, int p1)
+{
+    stretch t = {.count = (long)(p1 - p0) * g->q};
+    int left = s * g->dilation[1] - g->pad[2];
+    long top = (long)p0 + (long)r * g->dilation[0] - g->pad[0], size = (long)g->h * g->w;
+    t.first = top * g->w + left;
+    t.low = t.first < 0 ? -t.first : 0;
+    t.low = t.low < t.count ? t.low : t.count;
+    t.high = size - t.first < t.count ? size - t.first : t.count;
+    t.high = t.high > t.low ? t.high : t.low;
+    inside(left, 1, g->w, g->q, &t.begin, &t.end);
+    return t;
+}
+
+/* Zero the columns of `rows` rows where the stretch wraps around into the next row. */
+static void clear_wrapped(const stretch *t, int q, int rows, float *col)
+{
+    for (int p = 0; p < rows && t->end - t->begin < q; p++, col += q) {
+        for (int j = 0; j < t->begin; j++) {
+            col[j] = 0.0f;
         }
-    } else {
-        for (int j = begin; j < end; j++) {
-            dst[j] = src[first + j * stride];
+        for (int j = t->end; j < q; j++) {
+            col[j] = 0.0f;
         }
-    }
-    for (int j = end; j < q; j++) {
-        dst[j] = 0.0f;
     }
 }
 
-static inline void scatter_row(const float *src, int w, int first, int stride, int q,
-                               float *dst)
+static void shift_plane(const wtl_conv_geometry *g, const float *plane, int r, int s, int p0,
+                        int p1, float *col)
 {
-    int begin = first < 0 ? (-first + stride - 1) / stride : 0;
-    int end = first >= w ? 0 : least(q, (w - 1 - first) / stride + 1);
-    for (int j = begin; j < end; j++) {
-        dst[first + j * stride] += src[j];
+    stretch t = stretch_of(g, r, s, p0, p1);
+    memset(col, 0, (size_t)t.low * sizeof *col);
+    if (t.high > t.low) {
+        memcpy(col + t.low, plane + (t.first + t.low), (size_t)(t.high - t.low) * sizeof *col);
+    }
+    memset(col + t.high, 0, (size_t)(t.count - t.high) * sizeof *col);
+    clear_wrapped(&t, g->q, p1 - p0, col);
+}
+
+/* The same for any stride and padding, row by row. */
+WTL_HOT static void gather_plane(const wtl_conv_geometry *g, const float *plane, int r, int s,
+                                 int p0, int p1, float *out)
+{
+    int begin, end, first = s * g->dilation[1] - g->pad[2], stride = g->stride[1];
+    inside(first, stride, g->w, g->q, &begin, &end);
+    for (int p = p0; p < p1; p++, out += g->q) {
+        int h = p * g->stride[0] + r * g->dilation[0] - g->pad[0];
+        int from = h < 0 || h >= g->h ? g->q : begin, to = from == begin ? end : g->q;
+        const float *row = plane + (long)h * g->w + first;
+        for (int q = 0; q < from; q++) {
+            out[q] = 0.0f;
+        }
+        if (stride == 1) {
+            for (int q = from; q < to; q++) {
+                out[q] = row[q];
+            }
+        } else if (stride == 2) { /* a constant, so that it vectorises */
+            for (int q = from; q < to; q++) {
+                out[q] = row[2L * q];
+            }
+        } else {
+            for (int q = from; q < to; q++) {
+                out[q] = row[(long)q * stride];
+            }
+        }
+        for (int q = to; q < g->q; q++) {
+            out[q] = 0.0f;
+        }
     }
 }
 
-/* Rows [row_begin, row_end) of col for output rows [p_begin, p_end) of one image's group;
- * col has `ld` columns a row. */
-WTL_HOT static void im2col(const wtl_conv_geometry *g, const float *x, int row_begin,
-                           int row_end, int p_begin, int p_end, float *col, size_t ld)
+/* The rows of col of `channels` planes from x on, for output rows [p0, p1); col has `ld`
+ * columns a row. */
+static void im2col(const wtl_conv_geometry *g, const float *x, int channels, int p0, int p1,
+                   float *col, size_t ld)
 {
-    for (int row = row_begin; row < row_end; row++) {
-        int c = row / (g->r * g->s), r = row / g->s % g->r, s = row % g->s;
-        const float *plane = x + (size_t)c * g->h * g->w;
-        float *out = col + (size_t)row * ld;
-        int first = s * g->dilation[1] - g->pad[2];
-        for (int p = p_begin; p < p_end; p++, out += g->q) {
-            int h = p * g->stride[0] + r * g->dilation[0] - g->pad[0];
-            if (h < 0 || h >= g->h) {
-                memset(out, 0, (size_t)g->q * sizeof *out);
+    bool shifts = moves_whole_rows(g);
+    for (int c = 0; c < channels; c++, x += (size_t)g->h * g->w) {
+        for (int tap = 0; tap < g->r * g->s; tap++, col += ld) {
+            if (shifts) {
+                shift_plane(g, x, tap / g->s, tap % g->s, p0, p1, col);
             } else {
-                gather_row(plane + (size_t)h * g->w, g->w, first, g->stride[1], g->q, out);
+                gather_plane(g, x, tap / g->s, tap % g->s, p0, p1, col);
             }
         }
     }
 }
 
-/* The reverse: adds col's rows of channels [c_begin, c_end) into dx. */
-WTL_HOT static void col2im(const wtl_conv_geometry *g, const float *col, size_t ld, int c_begin,
-                           int c_end, int p_begin, int p_end, float *dx)
+/* One row of col (tap r,s; output rows [p0, p1)) added into its plane of dx. */
+WTL_HOT static void scatter_plane(const wtl_conv_geometry *g, const float *col, int r, int s,
+                                  int p0, int p1, float *plane)
 {
-    for (int row = c_begin * g->r * g->s; row < c_end * g->r * g->s; row++) {
-        int c = row / (g->r * g->s), r = row / g->s % g->r, s = row % g->s;
-        float *plane = dx + (size_t)c * g->h * g->w;
-        const float *in = col + (size_t)row * ld;
-        int first = s * g->dilation[1] - g->pad[2];
-        for (int p = p_begin; p < p_end; p++, in += g->q) {
-            int h = p * g->stride[0] + r * g->dilation[0] - g->pad[0];
-            if (h >= 0 && h < g->h) {
-                scatter_row(in, g->w, first, g->stride[1], g->q, plane + (size_t)h * g->w);
+    int begin, end, first = s * g->dilation[1] - g->pad[2], stride = g->stride[1];
+    inside(first, stride, g->w, g->q, &begin, &end);
+    for (int p = p0; p < p1; p++, col += g->q) {
+        int h = p * g->stride[0] + r * g->dilation[0] - g->pad[0];
+        int to = h < 0 || h >= g->h ? begin : end;
+        float *row = plane + (long)h * g->w + first;
+        if (stride == 1) {
+            for (int q = begin; q < to; q++) {
+                row[q] += col[q];
+            }
+        } else if (stride == 2) {
+            for (int q = begin; q < to; q++) {
+                row[2L * q] += col[q];
+            }
+        } else {
+            for (int q = begin; q < to; q++) {
+                row[(long)q * stride] += col[q];
+            }
+        }
+    }
+}
+
+WTL_HOT static void add_to(float *sum, const float *more, size_t begin, size_t end)
+{
+    for (size_t i = begin; i < end; i++) {
+        sum[i] += more[i];
+    }
+}
+
+/* As shift_plane(), back into the plane. */
+static void shift_back(const wtl_conv_geometry *g, float *col, int r, int s, int p0, int p1,
+                       float *plane)
+{
+    stretch t = stretch_of(g, r, s, p0, p1);
+    clear_wrapped(&t, g->q, p1 - p0, col);
+    if (t.high > t.low) {
+        add_to(plane + (t.first + t.low), col + t.low, 0, (size_t)(t.high - t.low));
+    }
+}
+
+/* The reverse of im2col: adds into dx. The values of col are lost. */
+static void col2im(const wtl_conv_geometry *g, float *col, size_t ld, int channels, int p0,
+                   int p1, float *dx)
+{
+    bool shifts = moves_whole_rows(g);
+    for (int c = 0; c < channels; c++, dx += (size_t)g->h * g->w) {
+        for (int tap = 0; tap < g->r * g->s; tap++, col += ld) {
+            if (shifts) {
+                shift_back(g, col, tap / g->s, tap % g->s, p0, p1, dx);
+            } else {
+                scatter_plane(g, col, tap / g->s, tap % g->s, p0, p1, dx);
             }
         }
     }
@@ -169,225 +266,242 @@ static void copy_rows(const float *from, size_t from_ld, float *to, size_t to_ld
     }
 }
 
-/* y = activation(y + b[k]) over `kg` rows of `width`. */
-WTL_HOT static void add_bias(float *y, size_t ld, int kg, size_t width, const float *b)
+/* y = activation(y + b[k]) over `k` rows of `width`. */
+WTL_HOT static void add_bias(float *y, size_t ld, int k, size_t width, const float *b)
 {
-    for (int k = 0; k < kg; k++) {
-        float bias = b[k];
+    for (int j = 0; j < k; j++) {
+        float bias = b[j], *row = y + (size_t)j * ld;
         for (size_t i = 0; i < width; i++) {
-            y[(size_t)k * ld + i] += bias;
+            row[i] += bias;
         }
     }
 }
 
-static void finish_rows(float *y, size_t ld, int kg, size_t width, const float *b,
+static void finish_rows(float *y, size_t ld, int k, size_t width, const float *b,
                         wtl_activation activation)
 {
     if (b) {
-        add_bias(y, ld, kg, width, b);
+        add_bias(y, ld, k, width, b);
     }
-    if (activation != WTL_ACTIVATION_NONE) {
-        for (int k = 0; k < kg; k++) {
-            wtl_activate(y + (size_t)k * ld, width, activation);
-        }
+    for (int j = 0; j < k && activation != WTL_ACTIVATION_NONE; j++) {
+        wtl_activate(y + (size_t)j * ld, width, activation);
     }
 }
 
-/* The patch matrix of `images` whole images (x of the first, its group's channels), or of
- * output rows [p0, p1) of one. `inner` threads share the work. Returns its row length. */
-static const float *patches(const wtl_conv_geometry *g, const tiling *t, const float *x,
-                            int images, int p0, int p1, int inner, float *col, size_t *ld)
+/* ---- the three products over a range of images by one thread ---- */
+
+typedef struct conv_job {
+    const wtl_conv_geometry *g;
+    const float *x, *w, *b, *dy;
+    wtl_activation activation;
+    float *y, *dx, *dw, *db;
+    float *scratch;
+    int part, parts; /* which share of every image; parts 1: all of it */
+} conv_job;
+
+/* One product of a tile: images [i, i + images) of a group, output rows [p0, p1), filters
+ * [k0, k1) and input channels [c0, c1) of the group. */
+typedef struct conv_tile {
+    int i, images, group;
+    int p0, p1, k0, k1, c0, c1;
+} conv_tile;
+
+/* Where a tile's input channels, filters, and rows of filters start. */
+static size_t at_x(const wtl_conv_geometry *g, const conv_tile *t)
 {
+    size_t channel = (size_t)t->i * g->c + (size_t)t->group * (g->c / g->groups) + t->c0;
+    return channel * g->h * g->w;
+}
+
+static size_t at_y(const wtl_conv_geometry *g, const conv_tile *t)
+{
+    size_t channel = (size_t)t->i * g->k + (size_t)t->group * (g->k / g->groups) + t->k0;
+    return (channel * g->p + t->p0) * g->q;
+}
+
+static size_t at_w(const wtl_conv_geometry *g, const conv_tile *t)
+{
+    size_t filter = (size_t)t->group * (g->k / g->groups) + t->k0;
+    return (filter * (g->c / g->groups) + t->c0) * g->r * g->s;
+}
+
+static size_t width_of(const wtl_conv_geometry *g, const conv_tile *t)
+{
+    return (size_t)t->images * (t->p1 - t->p0) * g->q;
+}
+
+/* The patch matrix of a tile and its row length. */
+static const float *patches(const conv_job *job, const conv_tile *t, float *col, size_t *ld)
+{
+    const wtl_conv_geometry *g = job->g;
+    const float *x = job->x + at_x(g, t);
     size_t pixels = (size_t)g->p * g->q, image = (size_t)g->c * g->h * g->w;
-    if (!t->unrolled && t->images == 1) {
+    bool unrolls = wtl_conv_unrolls(g);
+    if (!unrolls && t->images == 1) {
         *ld = pixels;
-        return x + (size_t)p0 * g->q;
+        return x + (size_t)t->p0 * g->q;
     }
-    *ld = t->images > 1 ? (size_t)images * pixels : (size_t)(p1 - p0) * g->q;
-    if (!t->unrolled) {
-        for (int i = 0; i < images; i++) {
-            copy_rows(x + (size_t)i * image, pixels, col + (size_t)i * pixels, *ld, (int)t->crs,
-                      pixels);
-        }
-    } else if (inner > 1) {
-#pragma omp parallel for num_threads(inner) schedule(static, 1)
-        for (int part = 0; part < inner; part++) {
-            long begin, end;
-            wtl_share((long)t->crs, part, inner, &begin, &end);
-            im2col(g, x, (int)begin, (int)end, p0, p1, col, *ld);
-        }
-    } else {
-        for (int i = 0; i < images; i++) {
-            im2col(g, x + (size_t)i * image, 0, (int)t->crs, p0, p1, col + (size_t)i * pixels,
-                   *ld);
+    *ld = width_of(g, t);
+    for (int j = 0; j < t->images; j++, x += image) {
+        if (unrolls) {
+            im2col(g, x, t->c1 - t->c0, t->p0, t->p1, col + (size_t)j * pixels, *ld);
+        } else {
+            copy_rows(x, pixels, col + (size_t)j * pixels, *ld, t->c1 - t->c0, pixels);
         }
     }
     return col;
 }
 
-/* ---- the three products over a range of images by one thread (inner == 1), or over one
- * image by `inner` threads ---- */
-
-typedef struct conv_job {
-    const wtl_conv_geometry *g;
-    int inner;
-    const float *x, *w, *b, *dy;
-    wtl_activation activation;
-    float *y, *dx, *dw, *db;
-    float *scratch;
-} conv_job;
-
-static void forward_images(const conv_job *job, int begin, int end)
+/* dY of a tile and its row length: in place, or images gathered side by side. */
+static const float *upstream(const conv_job *job, const conv_tile *t, float *side, size_t *ld)
 {
     const wtl_conv_geometry *g = job->g;
-    tiling t = tile(g, end - begin);
-    int kg = g->k / g->groups;
-    size_t pixels = (size_t)g->p * g->q, plane_in = (size_t)g->h * g->w;
-    float *col = job->scratch, *side = col + t.crs * t.columns;
-    for (int i = begin; i < end; i += t.images) {
-        int images = least(t.images, end - i);
+    const float *dy = job->dy + at_y(g, t);
+    size_t pixels = (size_t)g->p * g->q;
+    *ld = t->images == 1 ? pixels : width_of(g, t);
+    if (t->images == 1) {
+        return dy;
+    }
+    for (int j = 0; j < t->images; j++) {
+        copy_rows(dy + (size_t)j * g->k * pixels, pixels, side + (size_t)j * pixels, *ld,
+                  t->k1 - t->k0, pixels);
+    }
+    return side;
+}
+
+static void forward_tile(const conv_job *job, const conv_tile *t, float *col, float *side)
+{
+    const wtl_conv_geometry *g = job->g;
+    size_t ld, pixels = (size_t)g->p * g->q, width = width_of(g, t);
+    int k = t->k1 - t->k0, crs = g->c / g->groups * g->r * g->s;
+    const float *patch = patches(job, t, col, &ld);
+    const float *b = job->b ? job->b + t->group * (g->k / g->groups) + t->k0 : NULL;
+    float *y = job->y + at_y(g, t), *out = t->images == 1 ? y : side;
+    size_t out_ld = t->images == 1 ? pixels : width;
+    wtl_gemm('N', 'N', k, (int)width, crs, job->w + at_w(g, t), crs, patch, (int)ld, 0.0f, out,
+             (int)out_ld);
+    finish_rows(out, out_ld, k, width, b, job->activation);
+    for (int j = 0; out == side && j < t->images; j++) {
+        copy_rows(side + (size_t)j * pixels, width, y + (size_t)j * g->k * pixels, pixels, k,
+                  pixels);
+    }
+}
+
+/* dcol = W^T dY, added into dx. */
+static void data_tile(const conv_job *job, const conv_tile *t, float *col, float *side)
+{
+    const wtl_conv_geometry *g = job->g;
+    int channels = t->c1 - t->c0, taps = g->r * g->s, crs = g->c / g->groups * taps;
+    size_t up_ld, pixels = (size_t)g->p * g->q, width = width_of(g, t);
+    float *dx = job->dx + at_x(g, t);
+    bool in_place = !wtl_conv_unrolls(g) && t->images == 1; /* dcol is dx */
+    float *dcol = in_place ? dx + (size_t)t->p0 * g->q : col;
+    const float *up = upstream(job, t, side, &up_ld);
+    wtl_gemm('T', 'N', channels * taps, (int)width, t->k1 - t->k0, job->w + at_w(g, t), crs, up,
+             (int)up_ld, 0.0f, dcol, (int)(in_place ? pixels : width));
+    for (int j = 0; !in_place && j < t->images; j++, dx += (size_t)g->c * g->h * g->w) {
+        if (wtl_conv_unrolls(g)) {
+            col2im(g, col + (size_t)j * pixels, width, channels, t->p0, t->p1, dx);
+        } else {
+            copy_rows(col + (size_t)j * pixels, width, dx, pixels, channels, pixels);
+        }
+    }
+}
+
+static void weights_tile(const conv_job *job, const conv_tile *t, float *col, float *side)
+{
+    const wtl_conv_geometry *g = job->g;
+    int k = t->k1 - t->k0, taps = g->r * g->s, crs = g->c / g->groups * taps;
+    size_t ld, up_ld, width = width_of(g, t);
+    const float *patch = patches(job, t, col, &ld);
+    const float *up = upstream(job, t, side, &up_ld);
+    wtl_gemm('N', 'T', k, (t->c1 - t->c0) * taps, (int)width, up, (int)up_ld, patch, (int)ld,
+             1.0f, job->dw + at_w(g, t), crs);
+    if (job->db && job->part == 0) {
+        float *db = job->db + t->group * (g->k / g->groups) + t->k0;
+        for (int j = 0; j < k; j++) {
+            db[j] += wtl_row_sum(up + (size_t)j * up_ld, width);
+        }
+    }
+}
+
+/* ---- tiles of images ---- */
+
+typedef void tile_function(const conv_job *job, const conv_tile *t, float *col, float *side);
+
+/* Narrow *begin..*end to this job's share. */
+static void share_of(const conv_job *job, int *begin, int *end)
+{
+    long low, high;
+    wtl_share(*end - *begin, job->part, job->parts, &low, &high);
+    *end = *begin + (int)high;
+    *begin += (int)low;
+}
+
+static void over_tiles(const conv_job *job, int begin, int end, conv_tile all,
+                       tile_function *work)
+{
+    const wtl_conv_geometry *g = job->g;
+    tiling cut = tile(g, job->parts > 1 ? 1 : end - begin);
+    float *col = job->scratch, *side = col + cut.crs * cut.columns;
+    if (all.p0 == all.p1 || all.k0 == all.k1 || all.c0 == all.c1) {
+        return;
+    }
+    for (int i = begin; i < end; i += cut.images) {
         for (int group = 0; group < g->groups; group++) {
-            const float *x =
-                job->x + ((size_t)i * g->c + (size_t)group * (g->c / g->groups)) * plane_in;
-            const float *w = job->w + (size_t)group * kg * t.crs;
-            const float *b = job->b ? job->b + group * kg : NULL;
-            float *y = job->y + ((size_t)i * g->k + (size_t)group * kg) * pixels;
-            for (int p = 0; p < g->p; p += t.rows) {
-                int p_end = least(g->p, p + t.rows);
-                size_t ld, width = (size_t)(p_end - p) * g->q;
-                const float *patch = patches(g, &t, x, images, p, p_end, job->inner, col, &ld);
-                if (t.images == 1) {
-                    float *out = y + (size_t)p * g->q;
-                    wtl_gemm_threads(job->inner, 'N', 'N', kg, (int)width, (int)t.crs, w,
-                                     (int)t.crs, patch, (int)ld, 0.0f, out, (int)pixels);
-                    finish_rows(out, pixels, kg, width, b, job->activation);
-                } else {
-                    wtl_gemm_threads(job->inner, 'N', 'N', kg, (int)ld, (int)t.crs, w,
-                                     (int)t.crs, patch, (int)ld, 0.0f, side, (int)ld);
-                    finish_rows(side, ld, kg, ld, b, job->activation);
-                    for (int j = 0; j < images; j++) {
-                        copy_rows(side + (size_t)j * pixels, ld, y + (size_t)j * g->k * pixels,
-                                  pixels, kg, pixels);
-                    }
-                }
+            conv_tile t = all;
+            t.i = i;
+            t.images = least(cut.images, end - i);
+            t.group = group;
+            for (t.p0 = all.p0; t.p0 < all.p1; t.p0 = t.p1) {
+                t.p1 = least(all.p1, t.p0 + cut.rows);
+                work(job, &t, col, side);
             }
         }
     }
 }
 
-/* dY of a tile with its row length: in place, or images gathered side by side. */
-static const float *upstream(const wtl_conv_geometry *g, const tiling *t, const float *dy,
-                             int images, int p0, float *side, size_t *ld)
+static conv_tile everything(const wtl_conv_geometry *g)
 {
-    size_t pixels = (size_t)g->p * g->q;
-    if (t->images == 1) {
-        *ld = pixels;
-        return dy + (size_t)p0 * g->q;
-    }
-    *ld = (size_t)images * pixels;
-    for (int j = 0; j < images; j++) {
-        copy_rows(dy + (size_t)j * g->k * pixels, pixels, side + (size_t)j * pixels, *ld,
-                  g->k / g->groups, pixels);
-    }
-    return side;
+    return (conv_tile){.p1 = g->p, .k1 = g->k / g->groups, .c1 = g->c / g->groups};
 }
 
-/* dcol = W^T dY for one tile, added into dx. */
-static void data_tile(const conv_job *job, const tiling *t, const float *w, const float *dy,
-                      float *dx, int images, int p, int p_end)
+static void forward_images(const conv_job *job, int begin, int end)
 {
     const wtl_conv_geometry *g = job->g;
-    int kg = g->k / g->groups, cg = g->c / g->groups;
-    size_t pixels = (size_t)g->p * g->q, image = (size_t)g->c * g->h * g->w;
-    float *col = job->scratch, *side = col + t->crs * t->columns;
-    size_t dy_ld, width = t->images > 1 ? (size_t)images * pixels : (size_t)(p_end - p) * g->q;
-    const float *up = upstream(g, t, dy, images, p, side, &dy_ld);
-    if (!t->unrolled && t->images == 1) { /* 1x1: dcol is dx */
-        wtl_gemm_threads(job->inner, 'T', 'N', (int)t->crs, (int)width, kg, w, (int)t->crs, up,
-                         (int)dy_ld, 0.0f, dx + (size_t)p * g->q, (int)pixels);
-        return;
+    conv_tile all = everything(g);
+    if (g->p >= job->parts && (long)g->p * g->q >= (long)job->parts * LEAST_SPLIT) {
+        share_of(job, &all.p0, &all.p1);
+    } else { /* each thread unrolls all patches: cheap beside the products of many filters */
+        share_of(job, &all.k0, &all.k1);
     }
-    wtl_gemm_threads(job->inner, 'T', 'N', (int)t->crs, (int)width, kg, w, (int)t->crs, up,
-                     (int)dy_ld, 0.0f, col, (int)width);
-    if (!t->unrolled) {
-        for (int j = 0; j < images; j++) {
-            copy_rows(col + (size_t)j * pixels, width, dx + (size_t)j * image, pixels,
-                      (int)t->crs, pixels);
-        }
-    } else if (job->inner > 1) {
-#pragma omp parallel for num_threads(job->inner) schedule(static, 1)
-        for (int part = 0; part < job->inner; part++) {
-            long begin, end;
-            wtl_share(cg, part, job->inner, &begin, &end);
-            col2im(g, col, width, (int)begin, (int)end, p, p_end, dx);
-        }
-    } else {
-        for (int j = 0; j < images; j++) {
-            col2im(g, col + (size_t)j * pixels, width, 0, cg, p, p_end, dx + (size_t)j * image);
-        }
-    }
+    over_tiles(job, begin, end, all, forward_tile);
 }
 
 static void data_images(const conv_job *job, int begin, int end)
 {
     const wtl_conv_geometry *g = job->g;
-    tiling t = tile(g, end - begin);
-    int kg = g->k / g->groups;
-    size_t pixels = (size_t)g->p * g->q, plane_in = (size_t)g->h * g->w;
-    if (t.unrolled) {
-        memset(job->dx + (size_t)begin * g->c * plane_in, 0,
-               (size_t)(end - begin) * g->c * plane_in * sizeof *job->dx);
-    }
-    for (int i = begin; i < end; i += t.images) {
+    conv_tile all = everything(g);
+    size_t plane = (size_t)g->h * g->w;
+    share_of(job, &all.c0, &all.c1);
+    for (int i = begin; i < end && wtl_conv_unrolls(g); i++) {
         for (int group = 0; group < g->groups; group++) {
-            size_t channel = (size_t)i * g->c + (size_t)group * (g->c / g->groups);
-            for (int p = 0; p < g->p; p += t.rows) {
-                data_tile(job, &t, job->w + (size_t)group * kg * t.crs,
-                          job->dy + ((size_t)i * g->k + (size_t)group * kg) * pixels,
-                          job->dx + channel * plane_in, least(t.images, end - i), p,
-                          least(g->p, p + t.rows));
-            }
+            conv_tile t = {.i = i, .group = group, .c0 = all.c0};
+            memset(job->dx + at_x(g, &t), 0,
+                   (size_t)(all.c1 - all.c0) * plane * sizeof *job->dx);
         }
     }
+    over_tiles(job, begin, end, all, data_tile);
 }
 
 static void weights_images(const conv_job *job, int begin, int end)
 {
-    const wtl_conv_geometry *g = job->g;
-    tiling t = tile(g, end - begin);
-    int kg = g->k / g->groups;
-    size_t pixels = (size_t)g->p * g->q, plane_in = (size_t)g->h * g->w;
-    float *col = job->scratch, *side = col + t.crs * t.columns;
-    for (int i = begin; i < end; i += t.images) {
-        int images = least(t.images, end - i);
-        for (int group = 0; group < g->groups; group++) {
-            const float *x =
-                job->x + ((size_t)i * g->c + (size_t)group * (g->c / g->groups)) * plane_in;
-            const float *dy = job->dy + ((size_t)i * g->k + (size_t)group * kg) * pixels;
-            for (int p = 0; p < g->p; p += t.rows) {
-                int p_end = least(g->p, p + t.rows);
-                size_t ld, dy_ld;
-                const float *patch = patches(g, &t, x, images, p, p_end, job->inner, col, &ld);
-                const float *up = upstream(g, &t, dy, images, p, side, &dy_ld);
-                size_t width =
-                    t.images > 1 ? (size_t)images * pixels : (size_t)(p_end - p) * g->q;
-                wtl_gemm_threads(job->inner, 'N', 'T', kg, (int)t.crs, (int)width, up,
-                                 (int)dy_ld, patch, (int)ld, 1.0f,
-                                 job->dw + (size_t)group * kg * t.crs, (int)t.crs);
-                for (int k = 0; job->db && k < kg; k++) {
-                    job->db[group * kg + k] += wtl_row_sum(up + (size_t)k * dy_ld, width);
-                }
-            }
-        }
-    }
+    conv_tile all = everything(job->g);
+    share_of(job, &all.c0, &all.c1);
+    over_tiles(job, begin, end, all, weights_tile);
 }
 
 /* ---- threads ---- */
-
-static int parts_of(int n, int threads)
-{
-    return n >= threads ? threads : 1;
-}
 
 size_t wtl_conv_gemm_scratch(const wtl_conv_geometry *g, int batch, int threads, bool training)
 {
@@ -400,31 +514,31 @@ size_t wtl_conv_gemm_scratch(const wtl_conv_geometry *g, int batch, int threads,
     return fits ? bytes : SIZE_MAX;
 }
 
-/* Each thread's piece of scratch: all of the same size, that of the largest share. */
-static size_t stride_of_scratch(const wtl_conv_geometry *g, int n, int parts)
+/* How many of n images are dealt out whole; the rest are split. */
+static int whole_images(int n, int threads)
 {
-    tiling larger = tile(g, (n + parts - 1) / parts), smaller = tile(g, most(1, n / parts));
-    size_t a = thread_floats(g, &larger), b = thread_floats(g, &smaller);
-    return a > b ? a : b;
+    return n < MANY_IMAGES * threads ? n / threads * threads : n;
 }
 
-static void over_images(conv_job job, int n, int threads,
-                        void (*images)(const conv_job *job, int begin, int end))
+typedef void images_function(const conv_job *job, int begin, int end);
+
+static void over_images(conv_job job, int n, int threads, images_function *work)
 {
-    int parts = parts_of(n, threads);
-    job.inner = parts == 1 ? threads : 1;
-    if (parts == 1) {
-        images(&job, 0, n);
-        return;
-    }
-    size_t stride = stride_of_scratch(job.g, n, parts);
+    tiling most_of_all = tile(job.g, n);
+    size_t stride = thread_floats(job.g, &most_of_all);
     float *scratch = job.scratch;
-#pragma omp parallel for num_threads(parts) schedule(static, 1) firstprivate(job)
-    for (int part = 0; part < parts; part++) {
+    int whole = whole_images(n, threads);
+#pragma omp parallel for num_threads(threads) schedule(static, 1) firstprivate(job)
+    for (int part = 0; part < threads; part++) {
         long begin, end;
-        wtl_share(n, part, parts, &begin, &end);
+        wtl_share(whole, part, threads, &begin, &end);
         job.scratch = scratch + (size_t)part * stride;
-        images(&job, (int)begin, (int)end);
+        job.part = 0;
+        job.parts = 1;
+        work(&job, (int)begin, (int)end);
+        job.part = part;
+        job.parts = threads;
+        work(&job, whole, n);
     }
 }
 
@@ -444,54 +558,67 @@ void wtl_conv_gemm_data(const wtl_conv_geometry *g, int n, int threads, const fl
     over_images(job, n, threads, data_images);
 }
 
-WTL_HOT static void add_to(float *sum, const float *more, long begin, long end)
+/* dw and db += the sums of parts 1, 2, ... below `summed`, in this order; one slice of
+ * `parts`. */
+static void add_sums(const wtl_conv_geometry *g, const float *sums, int summed, int part,
+                     int parts, float *dw, float *db)
 {
-    for (long i = begin; i < end; i++) {
-        sum[i] += more[i];
+    size_t count = (size_t)g->k * (g->c / g->groups) * g->r * g->s, one = weight_floats(g);
+    long begin, end;
+    wtl_share((long)count, part, parts, &begin, &end);
+    for (int other = 1; other < summed; other++, sums += one) {
+        add_to(dw, sums, (size_t)begin, (size_t)end);
+        if (db && part == 0) {
+            add_to(db, sums + count, 0, (size_t)g->k);
+        }
     }
+}
+
+/* Part 0 adds to dw and db themselves, the others to sums of their own. */
+static void sum_weights(conv_job job, int begin, int end, float *sums)
+{
+    size_t one = weight_floats(job.g), part = (size_t)job.part;
+    if (part > 0) {
+        job.dw = sums + (part - 1) * one;
+        memset(job.dw, 0, one * sizeof *job.dw);
+        const wtl_conv_geometry *g = job.g;
+        size_t count = (size_t)g->k * (g->c / g->groups) * g->r * g->s;
+        job.db = job.db ? job.dw + count : NULL;
+    }
+    job.part = 0;
+    job.parts = 1;
+    weights_images(&job, begin, end);
 }
 
 void wtl_conv_gemm_weights(const wtl_conv_geometry *g, int n, int threads, const float *x,
                            const float *dy, float *dw, float *db, float *scratch)
 {
-    int parts = parts_of(n, threads);
-    conv_job job = {.g = g, .x = x, .dy = dy, .dw = dw, .db = db, .scratch = scratch};
-    if (parts == 1) {
-        job.inner = threads;
-        weights_images(&job, 0, n);
-        return;
-    }
-    /* Part 0 adds to dw itself; the others to private sums, added afterwards in order. */
-    size_t stride = stride_of_scratch(g, n, parts);
-    size_t count = (size_t)g->k * (g->c / g->groups) * g->r * g->s;
-    float *private_sums = scratch + (size_t)parts * stride;
-    job.inner = 1;
-#pragma omp parallel num_threads(parts) firstprivate(job)
+    conv_job job = {.g = g, .x = x, .dy = dy, .dw = dw, .db = db, .parts = threads};
+    tiling most_of_all = tile(g, n);
+    size_t stride = thread_floats(g, &most_of_all);
+    float *sums = scratch + (size_t)threads * stride;
+    int whole = whole_images(n, threads);
+#pragma omp parallel num_threads(threads) firstprivate(job)
     {
 #pragma omp for schedule(static, 1)
-        for (int part = 0; part < parts; part++) {
+        for (int part = 0; part < threads; part++) {
             long begin, end;
-            wtl_share(n, part, parts, &begin, &end);
+            wtl_share(whole, part, threads, &begin, &end);
+            job.part = part;
             job.scratch = scratch + (size_t)part * stride;
-            job.dw = dw;
-            job.db = db;
-            if (part > 0) {
-                job.dw = private_sums + (size_t)(part - 1) * weight_floats(g);
-                job.db = db ? job.dw + count : NULL;
-                memset(job.dw, 0, weight_floats(g) * sizeof *job.dw);
+            if (whole > 0) {
+                sum_weights(job, (int)begin, (int)end, sums);
             }
-            weights_images(&job, (int)begin, (int)end);
         }
 #pragma omp for schedule(static, 1)
-        for (int slice = 0; slice < parts; slice++) {
-            long begin, end;
-            wtl_share((long)count, slice, parts, &begin, &end);
-            for (int part = 1; part < parts; part++) {
-                add_to(dw, private_sums + (size_t)(part - 1) * weight_floats(g), begin, end);
-            }
+        for (int part = 0; part < threads; part++) {
+            add_sums(g, sums, whole > 0 ? threads : 1, part, threads, dw, db);
         }
-    }
-    for (int part = 1; db && part < parts; part++) {
-        add_to(db, private_sums + (size_t)(part - 1) * weight_floats(g) + count, 0, g->k);
+#pragma omp for schedule(static, 1)
+        for (int part = 0; part < threads; part++) {
+            job.part = part;
+            job.scratch = scratch + (size_t)part * stride;
+            weights_images(&job, whole, n);
+        }
     }
 }
