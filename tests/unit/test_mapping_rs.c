@@ -136,6 +136,21 @@ static void a_dense_layer_too_tall_for_the_array_counts_as_1x1(void **state)
     assert_memory_equal(&counts_x, &counts_y, sizeof counts_x);
 }
 
+/* A 1x1 filter with stride 2 on 6 rows: strips take rows 0..2 and 4; row 5 is not needed. */
+static void a_short_last_strip_fetches_only_its_rows(void **state)
+{
+    (void)state;
+    const case_shape shape = {"gap", 1, 6, 1, 1, 2, 0, 1};
+    wtl_work_layer layer = case_layer(&shape, 1, 1);
+    wtl_hardware hw = case_small(WTL_COUNT_ROWS);
+    wtl_mapping mapping = case_mapping(1, 1, 2, 1, 1, 1, 1);
+    wtl_access_counts counts;
+    wtl_error err = {0};
+    assert_ok(wtl_mapping_count(&counts, &hw, &layer, &mapping, &err));
+    assert_close(counts.words[WTL_LEVEL_DRAM][WTL_DATA_IFMAP][WTL_READ], 24, 0.0);
+    assert_close(counts.words[WTL_LEVEL_BUFFER][WTL_DATA_IFMAP][WTL_READ], 36, 0.0);
+}
+
 /* ---- limits ---- */
 
 static void assert_count_fails(const wtl_hardware *hw, const wtl_work_layer *layer,
@@ -182,6 +197,10 @@ static void mappings_that_do_not_fit_the_hardware_are_refused(void **state)
                        "mapping: a PE keeps 4 psum words, that scratchpad has 3");
     assert_count_fails(&hw, &layer, "m=4 n=1 e=2 p=3 q=2 r=1 t=1", WTL_E_FIT,
                        "mapping: a PE keeps 18 weight words, that scratchpad has 12");
+    const case_shape wide = {"wide", 2, 5, 4, 3, 1, 1, 1};
+    wtl_work_layer five_rows = case_layer(&wide, 1, 1); /* in two segments of 4 and 1 columns */
+    assert_count_fails(&hw, &five_rows, "m=1 n=1 e=5 p=1 q=1 r=2 t=1", WTL_E_FIT,
+                       "mapping: r*t is 2 sets of 3x5 PEs, the 6x4 array takes 1");
     hw.rf_words[WTL_DATA_IFMAP] = 5;
     assert_count_fails(&hw, &layer, "m=4 n=1 e=2 p=1 q=2 r=1 t=1", WTL_E_FIT,
                        "mapping: a PE keeps 6 ifmap words, that scratchpad has 5");
@@ -340,6 +359,21 @@ static void the_search_is_exhaustive_under_other_limits(void **state)
     }
 }
 
+/* Two strips of 5 rows: 3+2 fetch 3+2 rows, 4+1 fetch 3+1, as padding is not fetched. */
+static void a_taller_strip_that_fetches_less_is_found(void **state)
+{
+    (void)state;
+    const case_shape shape = {"padded", 1, 3, 1, 3, 1, 2, 1};
+    wtl_work_layer layer = case_layer(&shape, 1, 1);
+    wtl_hardware hw = case_small(WTL_COUNT_ROWS);
+    hw.buffer_words = 70; /* a strip of 5 rows takes 74 */
+    assert_search_is_exhaustive(&hw, &layer);
+    wtl_mapping mapping;
+    wtl_error err = {0};
+    assert_ok(wtl_mapping_search(&mapping, &hw, &layer, &err));
+    assert_int_equal(mapping.as.rs.e, 4);
+}
+
 /* ---- text ---- */
 
 static void a_row_stationary_mapping_survives_its_text(void **state)
@@ -435,12 +469,14 @@ int main(void)
         WTL_TEST(weights_that_do_not_bypass_the_buffer_take_room_and_traffic),
         WTL_TEST(groups_count_as_layers_beside_each_other),
         WTL_TEST(a_dense_layer_too_tall_for_the_array_counts_as_1x1),
+        WTL_TEST(a_short_last_strip_fetches_only_its_rows),
         WTL_TEST(mappings_outside_the_layer_are_refused),
         WTL_TEST(mappings_that_do_not_fit_the_hardware_are_refused),
         WTL_TEST(a_filter_taller_than_the_array_finds_no_mapping),
         WTL_TEST(a_mapping_of_another_dataflow_is_refused),
         WTL_TEST(the_search_finds_what_an_exhaustive_one_finds),
         WTL_TEST(the_search_is_exhaustive_under_other_limits),
+        WTL_TEST(a_taller_strip_that_fetches_less_is_found),
         WTL_TEST(a_row_stationary_mapping_survives_its_text),
         WTL_TEST(a_nest_survives_its_text),
         WTL_TEST(bad_mapping_text_says_what_was_expected),
