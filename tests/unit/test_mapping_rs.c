@@ -1,4 +1,4 @@
-/* test_mapping_rs.c - row-stationary mappings: counts by hand, limits, search, text. */
+/* test_mapping_rs.c - row-stationary mappings: counts by hand, limits, search. */
 #include "energy_cases.h"
 #include "wtl_test.h"
 
@@ -374,92 +374,6 @@ static void a_taller_strip_that_fetches_less_is_found(void **state)
     assert_int_equal(mapping.as.rs.e, 4);
 }
 
-/* ---- text ---- */
-
-static void a_row_stationary_mapping_survives_its_text(void **state)
-{
-    (void)state;
-    wtl_mapping in = case_mapping(96, 1, 7, 16, 2, 3, 4), out;
-    char text[80];
-    wtl_error err = {0};
-    wtl_mapping_text(&in, text, sizeof text);
-    assert_string_equal(text, "m=96 n=1 e=7 p=16 q=2 r=3 t=4");
-    assert_ok(wtl_mapping_parse(&out, WTL_ROW_STATIONARY, text, &err));
-    assert_memory_equal(&out.as.rs, &in.as.rs, sizeof in.as.rs);
-    assert_ok(
-        wtl_mapping_parse(&out, WTL_ROW_STATIONARY, " t=4 r=3\tq=2 p=16 e=7 n=1 m=96\n", &err));
-    assert_memory_equal(&out.as.rs, &in.as.rs, sizeof in.as.rs);
-    wtl_mapping_text(&in, text, 6);
-    assert_string_equal(text, "m=96 ");
-}
-
-static void a_nest_survives_its_text(void **state)
-{
-    (void)state;
-    static const char nest[] =
-        "DRAM: P8 Q2 M4 | buffer: P14 Q4 | X: Q14 | Y: C3 S3 | RF: R3 M8";
-    wtl_mapping map;
-    char text[120];
-    wtl_error err = {0};
-    assert_ok(wtl_mapping_parse(&map, WTL_OUTPUT_STATIONARY, nest, &err));
-    assert_int_equal(map.dataflow, WTL_OUTPUT_STATIONARY);
-    assert_int_equal(map.as.nest.loop_count, 10);
-    assert_int_equal(map.as.nest.loops[2].place, WTL_LOOP_DRAM);
-    assert_int_equal(map.as.nest.loops[2].dim, WTL_LOOP_M);
-    assert_int_equal(map.as.nest.loops[2].factor, 4);
-    assert_int_equal(map.as.nest.loops[9].place, WTL_LOOP_RF);
-    wtl_mapping_text(&map, text, sizeof text);
-    assert_string_equal(text, nest);
-    for (size_t size = 0; size < sizeof nest; size++) { /* cut, and never written past */
-        memset(text, '#', sizeof text);
-        wtl_mapping_text(&map, text, size);
-        assert_int_equal(text[size], '#');
-    }
-}
-
-static void bad_mapping_text_says_what_was_expected(void **state)
-{
-    (void)state;
-    static const struct {
-        wtl_dataflow dataflow;
-        const char *text, *message;
-    } bad[] = {
-        {WTL_ROW_STATIONARY, "", "mapping: m is missing"},
-        {WTL_ROW_STATIONARY, "m=1 n=1 e=1 p=1 q=1 r=1", "mapping: t is missing"},
-        {WTL_ROW_STATIONARY, "m=1 m=2", "mapping: m is given twice"},
-        {WTL_ROW_STATIONARY, "m=0",
-         "mapping: 'm=0' is not one of m n e p q r t, '=' and a whole number of at least 1"},
-        {WTL_ROW_STATIONARY, "x=1",
-         "mapping: 'x=1' is not one of m n e p q r t, '=' and a whole number of at least 1"},
-        {WTL_ROW_STATIONARY, "m1",
-         "mapping: 'm1' is not one of m n e p q r t, '=' and a whole number of at least 1"},
-        {WTL_WEIGHT_STATIONARY, "", "mapping: it has no loops"},
-        {WTL_WEIGHT_STATIONARY, "M4", "mapping: 'M4' stands before the first place"},
-        {WTL_WEIGHT_STATIONARY, "DRAM: Z4",
-         "mapping: 'Z4' is not one of N C M R S P Q and a whole number of at least 1"},
-        {WTL_WEIGHT_STATIONARY, "DRAM: M0",
-         "mapping: 'M0' is not one of N C M R S P Q and a whole number of at least 1"},
-        {WTL_WEIGHT_STATIONARY, "RF: M4 | DRAM: M2",
-         "mapping: 'DRAM:' is not the next of DRAM: buffer: X: Y: RF:"},
-        {WTL_WEIGHT_STATIONARY, "cache: M4",
-         "mapping: 'cache:' is not the next of DRAM: buffer: X: Y: RF:"},
-    };
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        wtl_mapping map;
-        wtl_error err = {0};
-        assert_fails(wtl_mapping_parse(&map, bad[i].dataflow, bad[i].text, &err), WTL_E_FORMAT,
-                     &err, bad[i].message);
-    }
-    char text[200] = "DRAM:";
-    for (int i = 0; i < WTL_MOST_LOOPS + 1; i++) {
-        strcat(text, " M1");
-    }
-    wtl_mapping map;
-    wtl_error err = {0};
-    assert_fails(wtl_mapping_parse(&map, WTL_WEIGHT_STATIONARY, text, &err), WTL_E_FORMAT, &err,
-                 "mapping: more than 40 loops");
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -477,9 +391,6 @@ int main(void)
         WTL_TEST(the_search_finds_what_an_exhaustive_one_finds),
         WTL_TEST(the_search_is_exhaustive_under_other_limits),
         WTL_TEST(a_taller_strip_that_fetches_less_is_found),
-        WTL_TEST(a_row_stationary_mapping_survives_its_text),
-        WTL_TEST(a_nest_survives_its_text),
-        WTL_TEST(bad_mapping_text_says_what_was_expected),
     };
     return WTL_RUN("mapping", tests);
 }
