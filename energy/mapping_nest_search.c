@@ -78,6 +78,7 @@ typedef struct search {
     double fixed;       /* energy that no outer loop changes */
     double array_bound; /* at least so much more between buffer and array */
 
+    double dram_floor; /* least energy between DRAM and buffer, whatever runs inside */
     bool seeding;
     double seed_bound;
     inner seed;
@@ -386,7 +387,7 @@ static void measure_inner(search *s)
 static void use_inner(search *s)
 {
     measure_inner(s);
-    double bound = s->fixed + s->array_bound;
+    double bound = s->fixed + s->array_bound + s->dram_floor;
     if (s->seeding) {
         if (bound < s->seed_bound) {
             s->seed_bound = bound;
@@ -503,6 +504,22 @@ static void put_loop(wtl_nest_mapping *nest, wtl_loop_place place, int dim, int6
     }
 }
 
+/* Tiles of single values take in all tiles of larger units; without a scratchpad, and nothing
+ * counted inside, what is left is DRAM. INFINITY: not even the smallest tile fits. */
+static double least_dram_energy(const search *whole)
+{
+    search s = *whole;
+    for (int d = 0; d < WTL_LOOP_DIM_COUNT; d++) {
+        s.part[d] = s.spatial[d] = s.unit[d] = 1;
+        s.units[d] = s.layer.size[d];
+    }
+    for (int type = 0; type < CLASS_COUNT; type++) {
+        s.stored[type] = false;
+    }
+    try_outer(&s);
+    return s.best;
+}
+
 /* order is innermost first, NULL: any. */
 static void put_loops(wtl_nest_mapping *nest, wtl_loop_place place, const int64_t *factors,
                       const wtl_data_type *order)
@@ -542,6 +559,7 @@ wtl_status wtl_nest_search(wtl_nest_mapping *out, const wtl_hardware *hw,
     *out = (wtl_nest_mapping){0};
     search s;
     open_search(&s, hw, layer);
+    s.dram_floor = least_dram_energy(&s);
     /* The inner loops of the least bound first: a good first result leaves out most others. */
     s.seeding = true;
     fill_scratchpads(&s, 0);
