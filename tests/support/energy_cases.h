@@ -19,59 +19,19 @@ static inline void case_energies(wtl_hardware *hw, double dram, double buffer, d
     hw->mac_energy = 1.0;
 }
 
-/* The ISCA 2016 study: only the number of PEs counts, pooled scratchpads. */
-static inline wtl_hardware case_isca16(void)
+/* An array small enough to count on paper: 6 x 4 PEs. */
+static inline wtl_hardware case_small(wtl_accounting accounting)
 {
-    wtl_hardware hw = {.name = "isca16",
-                       .accounting = WTL_COUNT_ISCA16,
-                       .rows = 16,
-                       .columns = 16,
-                       .rf_pool_words = 256,
-                       .buffer_words = 65536,
+    wtl_hardware hw = {.name = "small",
+                       .accounting = accounting,
+                       .rows = 6,
+                       .columns = 4,
+                       .grid = true,
+                       .rf_words = {6, 3, 12},
+                       .buffer_words = 300,
                        .weights_bypass_buffer = true,
                        .word_bits = 16};
     case_energies(&hw, 200, 6, 2, 1);
-    return hw;
-}
-
-/* The Eyeriss chip (JSSC 2017). */
-static inline wtl_hardware case_chip(void)
-{
-    wtl_hardware hw = {.name = "chip",
-                       .accounting = WTL_COUNT_ROWS,
-                       .rows = 12,
-                       .columns = 14,
-                       .grid = true,
-                       .rf_words = {12, 24, 224},
-                       .buffer_words = 51200,
-                       .weights_bypass_buffer = true,
-                       .word_bits = 16,
-                       .most_images = 4,
-                       .zero_ifmap = WTL_ZERO_GATES,
-                       .gated_share = 0.0,
-                       .first_ifmap_raw = true};
-    hw.compress[WTL_LEVEL_DRAM][WTL_DATA_IFMAP] = WTL_COMPRESS_RUN_LENGTH;
-    hw.compress[WTL_LEVEL_DRAM][WTL_DATA_OFMAP] = WTL_COMPRESS_RUN_LENGTH;
-    case_energies(&hw, 200, 6, 2, 1);
-    return hw;
-}
-
-/* The tool behind the CVPR 2017 paper, as decoded from its published rows. */
-static inline wtl_hardware case_cvpr17(void)
-{
-    wtl_hardware hw = case_chip();
-    snprintf(hw.name, sizeof hw.name, "cvpr17");
-    hw.accounting = WTL_COUNT_CVPR17;
-    hw.most_images = 0;
-    hw.zero_ifmap = hw.zero_weight = WTL_ZERO_SKIPS;
-    hw.first_ifmap_raw = false;
-    case_energies(&hw, 200, 6, 1, 1);
-    hw.energy[WTL_LEVEL_RF][WTL_DATA_IFMAP][WTL_READ] = 0.5;
-    hw.energy[WTL_LEVEL_RF][WTL_DATA_IFMAP][WTL_WRITE] = 0.5;
-    for (int type = 0; type < WTL_DATA_COMPUTATION; type++) {
-        hw.compress[WTL_LEVEL_DRAM][type] = WTL_COMPRESS_PRESENCE;
-    }
-    hw.compress[WTL_LEVEL_BUFFER][WTL_DATA_IFMAP] = WTL_COMPRESS_PRESENCE;
     return hw;
 }
 
@@ -110,9 +70,9 @@ static inline int case_googlenet(wtl_work_layer *layers, int images)
 {
     static const int inceptions[9][8] = {
         /* h, c, 1x1, 3x3 reduced, 3x3, 5x5 reduced, 5x5, pool projection */
-        {28, 192, 64, 96, 128, 16, 32, 32},   {28, 256, 128, 128, 192, 32, 96, 64},
-        {14, 480, 192, 96, 208, 16, 48, 64},  {14, 512, 160, 112, 224, 24, 64, 64},
-        {14, 512, 128, 128, 256, 24, 64, 64}, {14, 512, 112, 144, 288, 32, 64, 64},
+        {28, 192, 64, 96, 128, 16, 32, 32},     {28, 256, 128, 128, 192, 32, 96, 64},
+        {14, 480, 192, 96, 208, 16, 48, 64},    {14, 512, 160, 112, 224, 24, 64, 64},
+        {14, 512, 128, 128, 256, 24, 64, 64},   {14, 512, 112, 144, 288, 32, 64, 64},
         {14, 528, 256, 160, 320, 32, 128, 128}, {7, 832, 256, 160, 320, 32, 128, 128},
         {7, 832, 384, 192, 384, 48, 128, 128},
     };
@@ -126,9 +86,9 @@ static inline int case_googlenet(wtl_work_layer *layers, int images)
     for (int i = 0; i < 9; i++) {
         const int *v = inceptions[i];
         const case_shape parts[6] = {
-            {"1x1", v[1], v[0], v[2], 1, 1, 0, 1},    {"reduce", v[1], v[0], v[3], 1, 1, 0, 1},
-            {"3x3", v[3], v[0], v[4], 3, 1, 1, 1},    {"reduce", v[1], v[0], v[5], 1, 1, 0, 1},
-            {"5x5", v[5], v[0], v[6], 5, 1, 2, 1},    {"pool", v[1], v[0], v[7], 1, 1, 0, 1}};
+            {"1x1", v[1], v[0], v[2], 1, 1, 0, 1}, {"reduce", v[1], v[0], v[3], 1, 1, 0, 1},
+            {"3x3", v[3], v[0], v[4], 3, 1, 1, 1}, {"reduce", v[1], v[0], v[5], 1, 1, 0, 1},
+            {"5x5", v[5], v[0], v[6], 5, 1, 2, 1}, {"pool", v[1], v[0], v[7], 1, 1, 0, 1}};
         for (int part = 0; part < 6; part++, count++) {
             layers[count] = case_layer(&parts[part], count + 1, images);
         }
