@@ -2,6 +2,7 @@
 #include "svg_parts.h"
 
 #include <math.h>
+#include <stdio.h>
 
 enum {
     LEFT = 66, /* of the first view, at least */
@@ -9,6 +10,8 @@ enum {
     PLOT_HEIGHT = 340,
     BETWEEN = 36, /* two views, and right of the last */
     BELOW = 52,   /* room for tick labels and the x label */
+    RADIUS = 4,
+    LINE = 12, /* of labels */
     MOST_LABELS = 64
 };
 
@@ -61,11 +64,25 @@ static bool span(const canvas *c, const wtl_scatter_view *view, wtl_svg_axis *x,
     return any;
 }
 
+/* Thousands, millions, ... as k, M, ... */
+static void shorten_labels(wtl_svg_axis *axis)
+{
+    static const char units[] = "kMGT";
+    for (int i = 0; i < axis->ticks; i++) {
+        int decade = (int)floor(axis->tick[i] + 1e-9), unit = decade / 3;
+        if (decade >= 3 && unit <= 4) {
+            snprintf(axis->label[i], sizeof axis->label[i], "%.3g%c",
+                     pow(10, axis->tick[i] - 3 * unit), units[unit - 1]);
+        }
+    }
+}
+
 static void log_axis(wtl_svg_axis *axis)
 {
     axis->log = true;
     wtl_svg_widen(axis);
     wtl_svg_log_ticks(axis);
+    shorten_labels(axis);
 }
 
 static double place_x(const canvas *c, double x)
@@ -124,32 +141,58 @@ static void put_proportion(const canvas *c, const wtl_scatter_view *view)
     }
 }
 
-static bool overlaps(const canvas *c, const box *label)
+static bool covers_point(const canvas *c, const wtl_scatter_view *view, const box *label)
 {
-    for (int i = 0; i < c->label_count; i++) {
-        const box *other = &c->labels[i];
-        if (label->left < other->right && other->left < label->right &&
-            fabs(label->y - other->y) < 12) {
-            return true;
+    double x, y;
+    for (int i = 0; i < c->plot->count; i++) {
+        if (point_of(c, view, i, &x, &y)) {
+            x = place_x(c, x);
+            y = place_y(c, y);
+            if (x + RADIUS > label->left && x - RADIUS < label->right &&
+                y + RADIUS > label->y - LINE + 3 && y - RADIUS < label->y + 3) {
+                return true;
+            }
         }
     }
     return false;
 }
 
-/* Right of the point or, near the edge, left of it; moved down past other labels. */
-static void put_label(canvas *c, double x, double y, const char *name)
+static bool is_free(const canvas *c, const wtl_scatter_view *view, const box *label)
 {
-    double width = WTL_SVG_LETTER * wtl_svg_letters(name, VIEW_WIDTH);
-    bool before = x + 8 + width > c->left + VIEW_WIDTH;
-    box label = {before ? x - 8 - width : x + 8, before ? x - 8 : x + 8 + width, y + 4};
-    while (overlaps(c, &label) && label.y < c->bottom) {
-        label.y += 12;
+    if (label->left < c->left || label->right > c->left + VIEW_WIDTH || label->y < c->top ||
+        label->y > c->bottom) {
+        return false;
     }
-    wtl_svg_put_text(c->out,
-                     before ? " class=\"wtl-tick\" text-anchor=\"end\"" : " class=\"wtl-tick\"",
-                     before ? label.right : label.left, label.y, name);
-    if (c->label_count < MOST_LABELS) {
-        c->labels[c->label_count++] = label;
+    for (int i = 0; i < c->label_count; i++) {
+        const box *other = &c->labels[i];
+        if (label->left < other->right && other->left < label->right &&
+            fabs(label->y - other->y) < LINE) {
+            return false;
+        }
+    }
+    return !covers_point(c, view, label);
+}
+
+/* Right or left of the point, level with it or a line below or above, wherever nothing is
+ * covered; else nowhere. */
+static void put_label(canvas *c, const wtl_scatter_view *view, double x, double y,
+                      const char *name)
+{
+    static const int below[] = {0, 0, 8, 8, -8, -8};
+    double width = WTL_SVG_LETTER * wtl_svg_letters(name, VIEW_WIDTH);
+    for (int k = 0; k < 6 && c->label_count < MOST_LABELS; k++) {
+        bool before = k % 2;
+        double edge = before ? x - 8 : x + 8;
+        box label = {before ? edge - width : edge, before ? edge : edge + width,
+                     y + 4 + below[k]};
+        if (is_free(c, view, &label)) {
+            wtl_svg_put_text(c->out,
+                             before ? " class=\"wtl-tick\" text-anchor=\"end\""
+                                    : " class=\"wtl-tick\"",
+                             edge, label.y, name);
+            c->labels[c->label_count++] = label;
+            return;
+        }
     }
 }
 
@@ -161,14 +204,14 @@ static void put_points(canvas *c, const wtl_scatter_view *view)
             int colour = c->plot->group ? c->plot->group[i] % WTL_SVG_COLOURS : 0;
             wtl_text_printf(c->out,
                             "<circle class=\"wtl-f%d\" fill-opacity=\"0.8\" cx=\"%.2f\" "
-                            "cy=\"%.2f\" r=\"4\"/>\n",
-                            colour, place_x(c, x), place_y(c, y));
+                            "cy=\"%.2f\" r=\"%d\"/>\n",
+                            colour, place_x(c, x), place_y(c, y), RADIUS);
         }
     }
     c->label_count = 0;
     for (int i = 0; c->plot->labels && i < c->plot->count; i++) {
         if (c->plot->labels[i] && point_of(c, view, i, &x, &y)) {
-            put_label(c, place_x(c, x), place_y(c, y), c->plot->labels[i]);
+            put_label(c, view, place_x(c, x), place_y(c, y), c->plot->labels[i]);
         }
     }
 }

@@ -120,6 +120,25 @@ static void clear_points(point_data *d)
 enum { GROUP_CONV, GROUP_POINT, GROUP_DEPTHWISE, GROUP_DENSE, GROUP_COUNT };
 static const char *const groups[GROUP_COUNT] = {"conv", "1x1 conv", "depthwise", "dense"};
 
+/* Only the groups that the net has; returns their count. */
+static int name_groups(point_data *d, int count, const char *names[GROUP_COUNT])
+{
+    int used = 0;
+    for (int g = 0; g < GROUP_COUNT; g++) {
+        bool any = false;
+        for (int i = 0; i < count; i++) {
+            if (d->group[i] == g) {
+                d->group[i] = used; /* <= g: not met again */
+                any = true;
+            }
+        }
+        if (any) {
+            names[used++] = groups[g];
+        }
+    }
+    return used;
+}
+
 static int group_of(const wtl_work_layer *layer)
 {
     if (layer->ofmap.h == 1 && layer->ofmap.w == 1 && layer->filter.h == layer->ifmap.h &&
@@ -181,6 +200,8 @@ wtl_status wtl_energy_scatter(const char *path, const wtl_workload *work,
         return wtl_fail(err, WTL_E_NOMEM, "%s: out of memory for the plot", path);
     }
     char title[256];
+    const char *names[GROUP_COUNT];
+    int group_count = name_groups(&d, report->layer_count, names);
     title_of(report, title);
     const wtl_scatter_view views[] = {{"weights that are not zero", d.weights},
                                       {"MACs that are not skipped", d.macs}};
@@ -190,8 +211,8 @@ wtl_status wtl_energy_scatter(const char *path, const wtl_workload *work,
                                  .group = d.group,
                                  .labels = d.labels,
                                  .count = report->layer_count,
-                                 .groups = groups,
-                                 .group_count = GROUP_COUNT,
+                                 .groups = names,
+                                 .group_count = group_count,
                                  .views = views,
                                  .view_count = 2};
     wtl_text text = {0};
