@@ -34,7 +34,7 @@ sources()
 {
     local pattern
     for pattern; do
-        find base data models tests tools train -path "$pattern" -type f
+        find base data energy models tests tools train -path "$pattern" -type f
     done | sort
 }
 
@@ -66,6 +66,7 @@ used_by()
     case $1 in
     base) echo base ;;
     models | data) echo "$1 base" ;;
+    energy) echo energy models base ;; # models for from_net.h
     train) echo train data models base ;;
     *) echo "no rule for the folder $1" >&2 ;;
     esac
