@@ -100,6 +100,28 @@ static void recalibration_averages_the_batches(void **state)
     }
 }
 
+static void without_scale_and_shift_the_statistics_come_first(void **state)
+{
+    (void)state;
+    for (int e = 0; e < 2; e++) {
+        wtl_layer_case c = norm((wtl_shape){1, 1, 2}, 2, ENGINES[e]);
+        c.def.as.batchnorm = (wtl_batchnorm_options){.eps = 3, .momentum = 0.75f};
+        wtl_layer_harness *h = wtl_harness_create(&c);
+        memcpy(h->x[0], (float[]){1, 3, 1, 3}, 16);
+        h->value[0][0] = 4;
+        h->value[1][0] = 8;
+        wtl_harness_forward(h);
+        assert_all_close(h->y, ((float[]){-0.5f, 0.5f, -0.5f, 0.5f}), 4, 0.0);
+        assert_close(h->value[0][0], 2.5, 0.0); /* as in the scaled layer above */
+        assert_close(h->value[1][0], 3, 0.0);
+        h->value[1][0] = 6; /* d = 1/3 */
+        h->run.training = false;
+        wtl_harness_forward(h);
+        assert_all_close(h->y, ((float[]){-0.5f, 1 / 6.0f, -0.5f, 1 / 6.0f}), 4, 1e-7);
+        wtl_harness_free(h);
+    }
+}
+
 static void one_value_says_nothing_about_variance(void **state)
 {
     (void)state;
@@ -294,6 +316,7 @@ int main(void)
         WTL_TEST(training_gives_the_hand_worked_values),
         WTL_TEST(inference_uses_the_running_statistics_and_leaves_them),
         WTL_TEST(recalibration_averages_the_batches),
+        WTL_TEST(without_scale_and_shift_the_statistics_come_first),
         WTL_TEST(one_value_says_nothing_about_variance),
         WTL_TEST(both_engines_follow_the_definition),
         WTL_TEST(gradients_agree_with_central_differences),

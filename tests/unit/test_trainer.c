@@ -372,18 +372,41 @@ static void a_killed_run_goes_on_from_its_last_checkpoint(void **state)
 {
     (void)state;
     make_whole_run();
+    /* Before the evaluation of epoch 1, and within epoch 2. */
+    static const int polls[] = {8, 12};
+    for (int i = 0; i < 2; i++) {
+        char run[32];
+        wtl_train_options o = tiny_options();
+        watch w = {.stop_at = polls[i]};
+        snprintf(run, sizeof run, "killed-%d", polls[i]);
+        assert_int_equal(train(run, &o, false, &w, NULL, NULL), WTL_E_STOPPED);
+        copy_file(in_run(run, "ckpt/last.wtl"), wtl_test_path("older.wtl"));
+        w = (watch){0};
+        assert_ok(train(run, NULL, true, &w, NULL, NULL));
+        copy_file(wtl_test_path("older.wtl"), in_run(run, "ckpt/last.wtl"));
+        FILE *log = fopen(in_run(run, "log.jsonl"), "a");
+        fputs("{\"event\":\"step\",\"epoch\":9,\"st", log);
+        fclose(log);
+        assert_ok(train(run, NULL, true, &w, NULL, NULL));
+        assert_as_if_never_interrupted(run);
+    }
+}
+
+/* Looks at the clock are the only time there is: an interruption must not make any. */
+static void an_interrupted_epoch_counts_all_its_seconds(void **state)
+{
+    (void)state;
     wtl_train_options o = tiny_options();
-    watch w = {.stop_at = 12};
-    assert_int_equal(train("killed", &o, false, &w, NULL, NULL), WTL_E_STOPPED);
-    copy_file(in_run("killed", "ckpt/last.wtl"), wtl_test_path("older.wtl"));
-    w = (watch){0};
-    assert_ok(train("killed", NULL, true, &w, NULL, NULL));
-    copy_file(wtl_test_path("older.wtl"), in_run("killed", "ckpt/last.wtl"));
-    FILE *log = fopen(in_run("killed", "log.jsonl"), "a");
-    fputs("{\"event\":\"step\",\"epoch\":9,\"st", log);
-    fclose(log);
-    assert_ok(train("killed", NULL, true, &w, NULL, NULL));
-    assert_as_if_never_interrupted("killed");
+    watch w = {.tick = 1.0, .stop_at = 5};
+    o.epochs = 1;
+    assert_int_equal(train("timed", &o, false, &w, NULL, NULL), WTL_E_STOPPED);
+    w = (watch){.tick = 1.0};
+    assert_ok(train("timed", NULL, true, &w, NULL, NULL));
+    char *metrics = text_of(in_run("timed", "metrics.csv"));
+    double seconds = atof(strrchr(metrics, ',') + 1);
+    /* At least two looks a step; resumed alone it would be 3 steps' worth. */
+    assert_true(seconds >= 2.0 * BATCHES);
+    wtl_free(metrics);
 }
 
 static void a_run_killed_before_its_first_checkpoint_begins_again(void **state)
@@ -674,6 +697,7 @@ int main(void)
         WTL_TEST(a_run_stopped_every_few_steps_equals_an_uninterrupted_one),
         WTL_TEST(two_threads_resume_bit_for_bit),
         WTL_TEST(a_killed_run_goes_on_from_its_last_checkpoint),
+        WTL_TEST(an_interrupted_epoch_counts_all_its_seconds),
         WTL_TEST(a_run_killed_before_its_first_checkpoint_begins_again),
         WTL_TEST(nothing_to_resume_is_said_so),
         WTL_TEST(a_finished_run_goes_on_when_given_more_epochs),
