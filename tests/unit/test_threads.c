@@ -48,6 +48,12 @@ static void prepared_threads_flush_denormals(void **state)
     float product[THREADS];
     wtl_fill_nan(product, THREADS);
     omp_set_dynamic(0);
+    int started = 0; /* threads that are there already do not inherit the mode */
+#pragma omp parallel num_threads(THREADS) reduction(+ : started)
+    {
+        started++;
+    }
+    assert_int_equal(started, THREADS);
     wtl_threads_prepare(THREADS);
 #pragma omp parallel num_threads(THREADS)
     {
