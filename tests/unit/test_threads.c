@@ -42,6 +42,10 @@ static void there_is_a_processor(void **state)
 }
 
 #if defined(__x86_64__)
+/* The second is the smallest normal number: half of it is denormal. In a file's scope, for
+ * gcc folds volatile variables of a parallel region. */
+static volatile float SMALL[2] = {0x1p-120f, 0x1p-126f};
+
 static void prepared_threads_flush_denormals(void **state)
 {
     (void)state;
@@ -58,10 +62,7 @@ static void prepared_threads_flush_denormals(void **state)
     wtl_threads_prepare(THREADS);
 #pragma omp parallel num_threads(THREADS)
     {
-        volatile float tiny = 0x1p-120f;
-        product[omp_get_thread_num()] = tiny * tiny;
-        tiny = 0x1p-126f; /* the smallest normal: half of it is denormal */
-        product[omp_get_thread_num()] += tiny * 0.5f;
+        product[omp_get_thread_num()] = SMALL[0] * SMALL[0] + SMALL[1] * 0.5f;
     }
     for (int i = 0; i < THREADS; i++) {
         uint32_t bits; /* as a float, a denormal would look like 0 from here */
