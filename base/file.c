@@ -8,8 +8,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -19,6 +21,7 @@ struct wtl_writer {
     char *path;
     char *temporary;
     FILE *file;
+    bool in_place; /* a device or pipe: no temporary file, no renaming */
     uint64_t position;
     int error; /* errno of the first failure, 0 while all is well */
 };
@@ -49,6 +52,19 @@ uint32_t wtl_crc32(uint32_t crc, const void *bytes, size_t length)
     return (uint32_t)crc32_z(crc, bytes, length);
 }
 
+static const char *why_not_read(gzFile stream, const char *path)
+{
+    int code;
+    const char *why = gzerror(stream, &code);
+    size_t length = strlen(path);
+    if (code == Z_ERRNO) {
+        return strerror(errno);
+    }
+    /* zlib puts the path before the reason, and so does our message. */
+    bool prefixed = strncmp(why, path, length) == 0 && strncmp(why + length, ": ", 2) == 0;
+    return prefixed ? why + length + 2 : why;
+}
+
 /* Reads through zlib, which passes plain files through unchanged. */
 static wtl_status read_stream(gzFile stream, const char *path, size_t most_bytes,
                               size_t size_hint, unsigned char **bytes, size_t *length,
@@ -65,11 +81,9 @@ static wtl_status read_stream(gzFile stream, const char *path, size_t most_bytes
         size_t want = capacity + 1 - used;
         int got = gzread(stream, buffer + used, want > 1 << 30 ? 1 << 30 : (unsigned)want);
         if (got < 0) {
-            int code;
-            const char *why = gzerror(stream, &code);
+            const char *why = why_not_read(stream, path);
             wtl_free(buffer);
-            return wtl_fail(err, WTL_E_IO, "%s: cannot be read: %s", path,
-                            code == Z_ERRNO ? strerror(errno) : why);
+            return wtl_fail(err, WTL_E_IO, "%s: cannot be read: %s", path, why);
         }
         used += (size_t)got;
         if (got == 0) {
@@ -102,8 +116,8 @@ static wtl_status read_stream(gzFile stream, const char *path, size_t most_bytes
     return WTL_OK;
 }
 
-wtl_status wtl_file_read(const char *path, size_t most_bytes, unsigned char **bytes,
-                         size_t *length, wtl_error *err)
+static wtl_status read_path(const char *path, bool plain, size_t most_bytes,
+                            unsigned char **bytes, size_t *length, wtl_error *err)
 {
     *bytes = NULL;
     *length = 0;
@@ -115,34 +129,90 @@ wtl_status wtl_file_read(const char *path, size_t most_bytes, unsigned char **by
     if (S_ISDIR(info.st_mode)) {
         return wtl_fail(err, WTL_E_IO, "%s: is a folder, a file was expected", path);
     }
+    errno = 0;
     gzFile stream = gzopen(path, "rbe");
     if (!stream) {
         return wtl_fail(err, WTL_E_IO, "%s: cannot be opened: %s", path,
                         errno ? strerror(errno) : "out of memory");
     }
+    wtl_status status;
     (void)gzbuffer(stream, 1 << 17);
-    size_t hint = info.st_size > 0 ? (size_t)info.st_size : 4096;
-    wtl_status status = read_stream(stream, path, most_bytes, hint, bytes, length, err);
+    if (plain && !gzdirect(stream)) {
+        status = wtl_fail(err, WTL_E_FORMAT,
+                          "%s: offset 0: is packed with gzip: unpack it first", path);
+    } else {
+        size_t hint = info.st_size > 0 ? (size_t)info.st_size : 4096;
+        status = read_stream(stream, path, most_bytes, hint, bytes, length, err);
+    }
     (void)gzclose_r(stream);
     return status;
+}
+
+wtl_status wtl_file_read(const char *path, size_t most_bytes, unsigned char **bytes,
+                         size_t *length, wtl_error *err)
+{
+    return read_path(path, false, most_bytes, bytes, length, err);
+}
+
+wtl_status wtl_file_read_plain(const char *path, size_t most_bytes, unsigned char **bytes,
+                               size_t *length, wtl_error *err)
+{
+    return read_path(path, true, most_bytes, bytes, length, err);
+}
+
+/* Where the bytes shall end up: behind a symbolic link, the file it leads to. */
+static char *resolve(const char *path)
+{
+    struct stat info;
+    char resolved[PATH_MAX];
+    bool link = lstat(path, &info) == 0 && S_ISLNK(info.st_mode);
+    return wtl_strdup(link && realpath(path, resolved) ? resolved : path);
+}
+
+static void open_temporary(wtl_writer *writer)
+{
+    /* O_EXCL: a link that someone planted under this name is not followed. */
+    (void)unlink(writer->temporary);
+    int descriptor =
+        open(writer->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
+    writer->file = descriptor >= 0 ? fdopen(descriptor, "wb") : NULL;
+    if (descriptor >= 0 && !writer->file) {
+        close(descriptor);
+        (void)unlink(writer->temporary);
+    }
+}
+
+/* Sets writer->file, or errno. */
+static void open_target(wtl_writer *writer)
+{
+    struct stat info;
+    bool there = stat(writer->path, &info) == 0;
+    writer->in_place = there && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode);
+    if (there && S_ISDIR(info.st_mode)) {
+        errno = EISDIR;
+    } else if (writer->in_place) {
+        writer->file = fopen(writer->path, "wbe");
+    } else {
+        open_temporary(writer);
+    }
 }
 
 wtl_status wtl_writer_open(wtl_writer **out, const char *path, wtl_error *err)
 {
     *out = NULL;
     wtl_writer *writer = wtl_alloc(1, sizeof *writer);
-    char *copy = wtl_strdup(path);
+    char *target = resolve(path);
     /* The name must not depend on the process: a killed run's leftover is overwritten. */
-    char *temporary = wtl_format("%s.tmp", path);
-    if (!writer || !copy || !temporary) {
+    char *temporary = target ? wtl_format("%s.tmp", target) : NULL;
+    if (!writer || !temporary) {
         wtl_free(writer);
-        wtl_free(copy);
+        wtl_free(target);
         wtl_free(temporary);
         return wtl_fail(err, WTL_E_NOMEM, "%s: out of memory", path);
     }
-    writer->path = copy;
+    writer->path = target;
     writer->temporary = temporary;
-    writer->file = fopen(temporary, "wbe");
+    open_target(writer);
     if (!writer->file) {
         wtl_status status =
             wtl_fail(err, WTL_E_WRITE, "%s: cannot be written: %s", path, strerror(errno));
@@ -155,6 +225,7 @@ wtl_status wtl_writer_open(wtl_writer **out, const char *path, wtl_error *err)
 
 void wtl_writer_put(wtl_writer *writer, const void *bytes, size_t length)
 {
+    errno = 0;
     if (writer->error == 0 && length > 0 && fwrite(bytes, 1, length, writer->file) != length) {
         writer->error = errno ? errno : EIO;
     }
@@ -165,6 +236,7 @@ void wtl_writer_printf(wtl_writer *writer, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
+    errno = 0;
     int put = vfprintf(writer->file, format, arguments);
     va_end(arguments);
     if (put < 0 && writer->error == 0) {
@@ -178,20 +250,18 @@ uint64_t wtl_writer_position(const wtl_writer *writer)
     return writer->position;
 }
 
-static void sync_folder_of(const char *path)
+/* Makes the rename last. Cuts `path` down to its folder: nothing is allocated here, where
+ * nothing may fail any more. */
+static void sync_folder_of(char *path)
 {
-    char *folder = wtl_strdup(path);
-    if (folder) {
-        char *slash = strrchr(folder, '/');
-        if (slash) {
-            slash[slash == folder ? 1 : 0] = '\0';
-        }
-        int descriptor = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (descriptor >= 0) {
-            (void)fsync(descriptor); /* some file systems refuse; the rename stands anyway */
-            close(descriptor);
-        }
-        wtl_free(folder);
+    char *slash = strrchr(path, '/');
+    if (slash) {
+        slash[slash == path ? 1 : 0] = '\0';
+    }
+    int descriptor = open(slash ? path : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (descriptor >= 0) {
+        (void)fsync(descriptor); /* some file systems refuse; the rename stands anyway */
+        close(descriptor);
     }
 }
 
@@ -208,16 +278,20 @@ wtl_status wtl_writer_commit(wtl_writer *writer, wtl_error *err)
         error = errno;
     }
     writer->file = NULL;
-    if (error == 0 && rename(writer->temporary, writer->path) != 0) {
+    if (error == 0 && !writer->in_place && rename(writer->temporary, writer->path) != 0) {
         error = errno;
     }
     wtl_status status = WTL_OK;
     if (error != 0) {
         status = wtl_fail(err, WTL_E_WRITE, "%s: cannot be written: %s", writer->path,
                           strerror(error));
-        (void)unlink(writer->temporary);
-    } else {
-        sync_folder_of(writer->path);
+    }
+    if (!writer->in_place) {
+        if (error != 0) {
+            (void)unlink(writer->temporary);
+        } else {
+            sync_folder_of(writer->temporary);
+        }
     }
     wtl_writer_abort(writer);
     return status;
@@ -230,7 +304,9 @@ void wtl_writer_abort(wtl_writer *writer)
     }
     if (writer->file) {
         (void)fclose(writer->file);
-        (void)unlink(writer->temporary);
+        if (!writer->in_place) {
+            (void)unlink(writer->temporary);
+        }
     }
     wtl_free(writer->path);
     wtl_free(writer->temporary);

@@ -27,7 +27,7 @@ void wtl_flush_denormals(void)
 
 void wtl_threads_prepare(int threads)
 {
-#pragma omp parallel num_threads(threads)
+#pragma omp parallel num_threads(threads > 0 ? threads : 1)
     {
         wtl_flush_denormals();
     }

@@ -50,10 +50,12 @@ function(wtl_library)
     target_sources(wattle PRIVATE $<TARGET_OBJECTS:wtl_${name}>)
     target_include_directories(wattle PUBLIC
       $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/${name}/include>)
+    # PRIVATE: no public header needs another library's, so users get no foreign include
+    # paths or flags (of a static library they still link everything).
     get_target_property(libraries wtl_${name} INTERFACE_LINK_LIBRARIES)
-    target_link_libraries(wattle PUBLIC ${libraries})
+    list(FILTER libraries EXCLUDE REGEX wtl_flags)
+    target_link_libraries(wattle PRIVATE ${libraries})
   endforeach()
-  target_include_directories(wattle INTERFACE $<INSTALL_INTERFACE:include>)
   target_link_libraries(wattle PRIVATE $<BUILD_INTERFACE:wtl_flags>)
   set_target_properties(wattle PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION 0)
 endfunction()

@@ -13,7 +13,7 @@
 /* How an option of the text reaches a field of wtl_layer_def.as. */
 typedef enum wtl_option_type {
     WTL_OPTION_INT,      /* int, low..high */
-    WTL_OPTION_CHANNELS, /* int: N, N*width, N*max(1,width) or `classes` */
+    WTL_OPTION_CHANNELS, /* int: N, N*width, N*max(1,width), M*(N*width) or `classes` */
     WTL_OPTION_FLOAT,    /* float, low..high */
     WTL_OPTION_BOOL,     /* bool: yes or no */
     WTL_OPTION_PAIR,     /* int[2]: A or AxB, each low..high */
@@ -27,7 +27,8 @@ typedef struct wtl_layer_option {
     wtl_option_type type;
     size_t offset;            /* of the field in wtl_layer_def */
     double low, high;         /* allowed range of the numbers */
-    const char *default_text; /* NULL: the option is required (see wtl_layer_ops.check) */
+    const char *default_text; /* NULL: the option is required; may be out of range, with a
+                                 meaning that check() resolves (a pool's stride 0) */
     const char *words;        /* of WTL_OPTION_WORD */
 } wtl_layer_option;
 

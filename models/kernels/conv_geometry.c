@@ -63,30 +63,6 @@ wtl_status wtl_conv_output(const wtl_conv_options *o, wtl_shape in, int *p, int 
     return WTL_OK;
 }
 
-WTL_HOT static void relu(float *y, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        y[i] = y[i] < 0.0f ? 0.0f : y[i]; /* a NaN stays a NaN */
-    }
-}
-
-WTL_HOT static void relu6(float *y, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        float value = y[i] < 0.0f ? 0.0f : y[i];
-        y[i] = value > 6.0f ? 6.0f : value;
-    }
-}
-
-void wtl_activate(float *y, size_t count, wtl_activation activation)
-{
-    if (activation == WTL_ACTIVATION_RELU) {
-        relu(y, count);
-    } else if (activation == WTL_ACTIVATION_RELU6) {
-        relu6(y, count);
-    }
-}
-
 WTL_HOT static void add_constant(float *y, size_t count, float value)
 {
     for (size_t i = 0; i < count; i++) {

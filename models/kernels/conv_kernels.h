@@ -11,6 +11,7 @@
 #ifndef WTL_CONV_KERNELS_H
 #define WTL_CONV_KERNELS_H
 
+#include "elementwise.h"
 #include "wattle/net.h"
 
 typedef struct wtl_conv_geometry {
@@ -34,9 +35,6 @@ wtl_status wtl_conv_output(const wtl_conv_options *options, wtl_shape in, int *p
 /* WTL_E_RANGE when an input map, an output map, a filter or all filters of a group that read
  * one value have more than 2^30 values: below that, int arithmetic within them is safe. */
 wtl_status wtl_conv_check_range(const wtl_conv_geometry *g, wtl_error *err);
-
-/* y = max(y, 0), or min(max(y, 0), 6), or y as it is. */
-void wtl_activate(float *y, size_t count, wtl_activation activation);
 
 /* y = activation(y + b[k]) over `n` images of `k` planes of `pixels`; b may be NULL. */
 void wtl_finish_planes(float *y, int n, int k, size_t pixels, const float *b,

@@ -25,9 +25,18 @@ extern "C" {
 WTL_API wtl_status wtl_file_read(const char *path, size_t most_bytes, unsigned char **bytes,
                                  size_t *length, wtl_error *err) WTL_MUST_CHECK;
 
+/* The same for formats that are never packed: gzip is refused (WTL_E_FORMAT) rather than
+ * unpacked, so the memory taken is the file's size. */
+WTL_API wtl_status wtl_file_read_plain(const char *path, size_t most_bytes,
+                                       unsigned char **bytes, size_t *length,
+                                       wtl_error *err) WTL_MUST_CHECK;
+
 typedef struct wtl_writer wtl_writer;
 
-/* Begin to replace `path`. WTL_E_WRITE when the folder cannot be written. */
+/* Begin to replace `path`, or what it is a symbolic link to. The temporary file is
+ * PATH.tmp: a leftover of a killed run is replaced, and two writers of one path at a time
+ * are a mistake. Devices and pipes (/dev/null) are written to as they are. WTL_E_WRITE when
+ * the path is a folder or the folder cannot be written. */
 WTL_API wtl_status wtl_writer_open(wtl_writer **out, const char *path,
                                    wtl_error *err) WTL_MUST_CHECK;
 

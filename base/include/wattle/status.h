@@ -52,6 +52,11 @@ WTL_API wtl_status wtl_fail(wtl_error *err, wtl_status status, const char *forma
 /* Put "prefix: " before the text that is already in *err; returns `status`. */
 WTL_API wtl_status wtl_fail_in(wtl_error *err, wtl_status status, const char *prefix);
 
+#ifdef __clang_analyzer__ /* It does not see that both return `status`, never WTL_OK. */
+#define wtl_fail(err, status, ...)       ((void)(wtl_fail)(err, status, __VA_ARGS__), (status))
+#define wtl_fail_in(err, status, prefix) ((void)(wtl_fail_in)(err, status, prefix), (status))
+#endif
+
 /* A short name such as "shape" for logs; never NULL. */
 WTL_API const char *wtl_status_name(wtl_status status);
 

@@ -43,6 +43,8 @@ typedef struct wtl_batch_options {
 
 typedef struct wtl_batch {
     int count;               /* images; 0 at the end of the epoch */
+    size_t number;           /* place of this batch in the epoch, from 0; at the end of the
+                                epoch wtl_batcher_count() */
     const float *images;     /* [count, C, H, W] */
     const int *labels;       /* [count] */
     const uint32_t *indices; /* [count]: which images of the data set */
@@ -61,25 +63,36 @@ WTL_API void wtl_batcher_free(wtl_batcher *batcher); /* stops the workers; takes
 WTL_API size_t wtl_batcher_count(const wtl_batcher *batcher);
 
 /* Begin `epoch` at batch `first`: 0, or where an interrupted run stopped. Ends an epoch that
- * is under way. */
+ * is under way. WTL_E_RANGE when the epoch has fewer than `first` batches. */
 WTL_API wtl_status wtl_batcher_start(wtl_batcher *batcher, uint64_t epoch, size_t first,
                                      wtl_error *err) WTL_MUST_CHECK;
 
-/* The next batch; valid until the next call. Waits for the workers. Unreadable pictures are
- * left out (the batch is smaller), reported through wtl_batcher_unreadable().
- *   WTL_E_FORMAT  too many unreadable pictures */
+/* The next batch; valid until the next call of a function of this batcher that is not const.
+ * Waits for the workers. Unreadable pictures are left out (the batch is smaller; a batch with
+ * none left is passed over) and reported.
+ *   WTL_E_ARG     no epoch was started
+ *   WTL_E_FORMAT  too many unreadable pictures
+ *   WTL_E_SHAPE   a picture is smaller than the network's input and nothing resizes it
+ *   WTL_E_NOMEM   out of memory
+ * A failure ends the epoch: further calls return it again until wtl_batcher_start(). */
 WTL_API wtl_status wtl_batcher_next(wtl_batcher *batcher, wtl_batch *batch,
                                     wtl_error *err) WTL_MUST_CHECK;
 
-/* Pictures left out since creation, and the message of the latest ("" if none). Each is
- * passed once to `report` (from the thread that calls wtl_batcher_next()). */
+/* Different pictures left out since creation. Each is passed once to `report`, from the
+ * thread that calls wtl_batcher_next(), in the order of the batches. */
 WTL_API size_t wtl_batcher_unreadable(const wtl_batcher *batcher);
 WTL_API void wtl_batcher_on_unreadable(wtl_batcher *batcher,
                                        void (*report)(void *context, const char *message),
                                        void *context);
 
 /* Bring one picture to the network's input [C,H,W] without augmentation: what evaluation
- * and `wattle infer` see. WTL_E_NOMEM, WTL_E_SHAPE. */
+ * and `wattle infer` see. Resized by the rule (WARP: plain bilinear, as OpenCV; SHORT:
+ * antialiased, as Pillow and so torchvision), then cropped in the centre. A gray picture
+ * fills three channels alike; a colour picture becomes one channel by ITU-R 601 luma.
+ *   WTL_E_ARG    numbers in `preprocess` that make no sense
+ *   WTL_E_SHAPE  smaller than the network's input and nothing resizes it
+ *   WTL_E_RANGE  so narrow that it would be resized to over 16384 pixels
+ *   WTL_E_NOMEM */
 WTL_API wtl_status wtl_preprocess_image(const wtl_preprocess *preprocess,
                                         const wtl_image *image, float *out,
                                         wtl_error *err) WTL_MUST_CHECK;

@@ -10,7 +10,9 @@
  *                          DIR/CLASS/picture; classes in alphabetical order
  *   list:FILE              lines "path label" (Caffe), paths relative to the file
  * each optionally with @train, @val (held out of train by seed) or @test.
- * Where a folder has no test part, @test is refused.
+ * A folder with only one of val/ and test/ has it as @test; one with both has its own @val,
+ * and nothing is held out. Where a folder has no test part, @test is refused. A list is one
+ * part by itself: @test is all of it, @train and @val share it.
  */
 #ifndef WATTLE_DATASET_H
 #define WATTLE_DATASET_H
@@ -37,7 +39,8 @@ WTL_API wtl_status wtl_image_resize(wtl_image *image, int width, int height,
 WTL_API void wtl_image_clear(wtl_image *image);
 
 /* Decode a PNG or JPEG, told apart by content. 16-bit, palette and alpha PNGs and CMYK /
- * YCCK JPEGs become 8-bit RGB, gray stays gray. Reuses *image. `name` is for messages.
+ * YCCK JPEGs become 8-bit RGB, gray stays gray, alpha is dropped. Reuses *image, whose
+ * content is undefined after a failure. `name` is for messages.
  *   WTL_E_FORMAT  neither PNG nor JPEG, or damaged
  *   WTL_E_RANGE   a side over 16384 or more than 2^26 pixels
  *   WTL_E_NOMEM */

@@ -35,12 +35,16 @@ typedef struct wtl_net_options {
     bool training;       /* plan for backward; auxiliary heads are part of the net */
     bool no_fusion;      /* keep ReLU apart from its producer (for tests) */
     bool input_gradient; /* backward also computes d loss / d input */
+    bool keep_outputs;   /* no sharing of outputs: every layer's output can be looked at */
     uint64_t seed;       /* of dropout */
 } wtl_net_options;
 
 /* Plan `def` (copied) under `options`. Parameters are zero until wtl_net_init() or until
  * they are filled through wtl_net_param().
- *   WTL_E_SHAPE, WTL_E_RANGE (memory would overflow), WTL_E_NOMEM, WTL_E_ARG */
+ *   WTL_E_ARG    an option makes no sense, or a net without softmax is to be trained
+ *   WTL_E_SHAPE  a layer's inputs do not fit it
+ *   WTL_E_RANGE  memory would overflow
+ *   WTL_E_NOMEM  out of memory */
 WTL_API wtl_status wtl_net_create(wtl_net **out, const wtl_netdef *def,
                                   const wtl_net_options *options,
                                   wtl_error *err) WTL_MUST_CHECK;
@@ -81,7 +85,7 @@ WTL_API wtl_status wtl_net_fold(wtl_net **out, wtl_net *net, const wtl_net_optio
 
 /* ---- running ---- */
 
-/* Where to put the images: [batch, C, H, W]. */
+/* Where to put the images: [batch, C, H, W]. Kept by forward and backward. */
 WTL_API float *wtl_net_input(wtl_net *net);
 
 /* A head: a softmax layer. */
@@ -104,8 +108,9 @@ WTL_API const wtl_head *wtl_net_main_head(const wtl_net *net);
 /* The output of the net's last (main) layer, [n, ...], and its shape. */
 WTL_API const float *wtl_net_output(const wtl_net *net, wtl_shape *shape);
 
-/* Output of layer `index` after the last forward, after its ReLU where one is fused or
- * NULL where the arena has reused the memory or the layer was dropped. */
+/* Output [n, ...] of layer `index` after the last forward (and before the backward): after its
+ * ReLU where one is fused, or NULL where the arena has reused the memory (see keep_outputs) or
+ * the layer is not part of the net. */
 WTL_API const float *wtl_net_layer_output(const wtl_net *net, int index, wtl_shape *shape);
 
 typedef enum wtl_run_mode {

@@ -16,6 +16,17 @@
  * KxK sizes are written `kernel=3` or `kernel=3x5` (height x width); padding `pad=1`,
  * `pad=1x2` (height x width) or `pad=0,1,0,1` (top,bottom,left,right).
  *
+ * Where `out` is a number of channels it can follow the width: `32*width`, never narrowed
+ * `1280*max(1,width)`, and as a multiple of a scaled width, `6*(32*width)`. N*width is
+ * rounded to the nearest multiple, at least one of them and no less than 90 % of N*width
+ * (as in the MobileNets); then comes the outer factor.
+ *
+ * preprocess: order=rgb|bgr resize=none|warp:SIDE|short:SIDE scale=1 mean=0 std=1, mean and
+ * std once or once a channel; see preprocess.h.
+ *
+ * Names have letters, digits and _-./ and at most 127 of them; a text has at most 10,000
+ * layers and 1 MiB. An input stands above its reader, so there are no cycles.
+ *
  * Images are counted apart: a shape is one image's C x H x W.
  */
 #ifndef WATTLE_NETDEF_H
@@ -159,7 +170,13 @@ typedef struct wtl_resample_options {
     bool bilinear;
 } wtl_resample_options;
 
-/* relu, relu6, concat (channels), add (two or more inputs), flatten: no options. */
+/* concat: zeros=0; the channels of all inputs, then `zeros` channels of zeros (ResNet's
+ * shortcut without parameters where the number of channels grows) */
+typedef struct wtl_concat_options {
+    int zeros;
+} wtl_concat_options;
+
+/* relu, relu6, add (two or more inputs), flatten: no options. */
 
 typedef struct wtl_layer_def {
     char *name;
@@ -175,6 +192,7 @@ typedef struct wtl_layer_def {
         wtl_batchnorm_options batchnorm;
         wtl_dropout_options dropout;
         wtl_softmax_options softmax;
+        wtl_concat_options concat;
         wtl_resample_options resample; /* upsample, space_to_depth, depth_to_space */
     } as;
 } wtl_layer_def;

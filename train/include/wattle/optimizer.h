@@ -30,7 +30,8 @@ typedef struct wtl_optimizer_options {
     double weight_decay;
     bool decay_all;   /* biases and norm parameters decay too (Caffe decays biases not) */
     double clip_norm; /* largest l2 norm of the whole gradient; 0: no clipping */
-    double ema;       /* decay of an average of the weights; 0: none */
+    double ema;       /* decay of an average of the weights and running statistics, lower in
+                         the first steps: min(ema, (1+t)/(10+t)); 0: none */
     int threads;
 } wtl_optimizer_options;
 
@@ -50,7 +51,10 @@ WTL_API double wtl_optimizer_step(wtl_optimizer *optimizer, double rate);
  * EMA. */
 WTL_API void wtl_optimizer_swap_ema(wtl_optimizer *optimizer);
 
-/* The state as tensors "optimizer.NAME.momentum", ... and back. */
+/* The state as tensors "optimizer.NAME.momentum", ".second" (Adam), ".average" (EMA), and the
+ * step count as meta "optimizer"; and back. The tensors must stay until the write. Loading
+ * holds the masks: what is masked becomes 0.
+ *   WTL_E_MISSING, WTL_E_SHAPE (names the tensor), WTL_E_NOMEM */
 WTL_API wtl_status wtl_optimizer_save(wtl_optimizer *optimizer, wtl_checkpoint *checkpoint,
                                       wtl_error *err) WTL_MUST_CHECK;
 WTL_API wtl_status wtl_optimizer_load(wtl_optimizer *optimizer,
@@ -67,9 +71,9 @@ typedef enum wtl_schedule_kind {
 typedef struct wtl_schedule {
     wtl_schedule_kind kind;
     double peak;
-    double warmup_epochs; /* linear from peak/100; onecycle: 0 means 30 % of the run */
-    double step_epochs, gamma;
-    double final_share;
+    double warmup_epochs;      /* linear from peak/100; onecycle: 0 means 30 % of the run */
+    double step_epochs, gamma; /* step; step_epochs 0 means a third of the run */
+    double final_share;        /* cosine, onecycle: 0..1 of the peak at the end */
 } wtl_schedule;
 
 /* The rate at a position in [0, epochs], in epochs (fractions are steps). */

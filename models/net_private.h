@@ -1,0 +1,91 @@
+/* net_private.h - what a planned net is made of; shared by net*.c alone.
+ *
+ * A layer of the definition becomes a *node* if something has to be computed for it: not the
+ * input, not an alias (flatten), not a ReLU fused into the layer before. Its *home* is the
+ * layer whose memory its output is in: its own, or that of the layer it aliases or is fused
+ * into. All memory of a run is *blocks* in one arena, each alive over a span of times:
+ *
+ *   0 .. E-1      forward of node 0 .. E-1
+ *   E             between: the caller reads outputs, fills the heads' gradients
+ *   E+1 .. 2E     backward of node E-1 .. 0
+ */
+#ifndef WTL_NET_PRIVATE_H
+#define WTL_NET_PRIVATE_H
+
+#include "layer_ops.h"
+#include "wattle/net.h"
+
+enum { WTL_NO_BLOCK = -1, WTL_NOT_IN_NET = -1 };
+
+typedef struct wtl_block {
+    size_t bytes, offset;
+    int first, last; /* times, both included */
+    bool scratch;
+} wtl_block;
+
+/* Of each layer of the definition. */
+typedef struct wtl_place {
+    int home; /* or WTL_NOT_IN_NET */
+    int node; /* or -1: nothing to compute */
+    wtl_activation fused;
+    /* Of layers that are their own home: */
+    int value, gradient; /* blocks */
+    bool trained;        /* the output depends on something that is trained */
+    bool reached;        /* a head depends on the output */
+    bool kept;           /* the value is still there after the forward */
+} wtl_place;
+
+typedef struct wtl_node {
+    int layer;
+    const wtl_layer_ops *ops;
+    void *state;
+    wtl_layer_plan plan;
+    bool backward;
+    int input_count;
+    wtl_shape *in;   /* [input_count] */
+    int *home;       /* [input_count]: of each input */
+    int *spare;      /* [input_count]: block for a gradient that is added afterwards */
+    const float **x; /* [input_count] */
+    float **dx;      /* [input_count]: NULL, the input's gradient, or the spare block */
+    int saved_block, scratch_block[2]; /* of forward and backward */
+    float *y, *dy;
+    void *saved, *scratch[2];
+    int first_param, param_count;
+    float *value[WTL_MAX_LAYER_PARAMS], *gradient[WTL_MAX_LAYER_PARAMS];
+    char kernel[96];
+} wtl_node;
+
+struct wtl_net {
+    wtl_netdef *def;
+    wtl_net_options options;
+    int main_layer;    /* the main head, or the last layer */
+    wtl_shape *shapes; /* [def->layer_count] */
+    wtl_place *places; /* [def->layer_count] */
+    wtl_node *nodes;
+    int node_count;
+    wtl_param *params;
+    int param_count;
+    uint32_t *param_keys; /* index over the whole definition: names the random stream */
+    float *values, *gradients;
+    size_t value_bytes, gradient_bytes;
+    wtl_head *heads;
+    int head_count;
+    wtl_block *blocks;
+    int block_count;
+    char *arena;
+    size_t arena_bytes, unshared_bytes;
+    float stat_momentum; /* < 0: each layer's own */
+};
+
+/* Decide homes, fusions and nodes; needs def, options, shapes. */
+wtl_status wtl_net_plan_graph(wtl_net *net, wtl_error *err);
+/* Set the layers up, then lay all memory out; needs nodes and parameters. */
+wtl_status wtl_net_plan_memory(wtl_net *net, wtl_error *err);
+
+static inline float *wtl_net_block(const wtl_net *net, int block)
+{
+    return block == WTL_NO_BLOCK ? NULL
+                                 : (float *)(void *)(net->arena + net->blocks[block].offset);
+}
+
+#endif

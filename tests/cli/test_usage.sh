@@ -1,0 +1,65 @@
+#!/bin/bash
+# Wrong usage: exit code 64 and one line, as stored.
+. "${BASH_SOURCE%/*}/lib.sh"
+cd "$work" || exit 1
+
+while IFS= read -r line; do
+    [ -n "$line" ] || continue
+    eval "set -- $line"
+    expect_error 64 "" "$@"
+    { echo "\$ wattle $line"; cat "$work/err"; } >>"$work/all"
+done <<'LINES'
+
+trian
+--bogus
+help trian
+train
+train --net lenet5
+train --net lenet5 --data idx:d
+train --net lenet5 --data idx:d --out r extra
+train --eproch 3
+train -z
+train --epochs
+train --epochs 0
+train --epochs 1e9
+train --epochs 3x
+train --lr nan
+train --lr -1
+train --momentum 1
+train --optimizer adm
+train --net ''
+train --quiet=1
+train --seed -1
+train --threads 0
+train --color sometimes
+train --resume
+train --resume --out r --lr 0.1
+train --resume --out r --force
+train --resume --out r --seed 1
+train --net lenet5 --data idx:d@test --out r
+train --net lenet5 --data idx:d --out r --gamma 0.1
+train --net lenet5 --data idx:d --out r --schedule step --final-share 0.1
+train --net lenet5 --data idx:d --out r --epochs 3 --warmup 4
+train --net lenet5 --data idx:d --out r --whole-train --val-share 0.2
+train --net lenet5 --data idx:d --out r --augment cifr
+eval
+eval a.wtl
+eval a.wtl b.wtl --data idx:d
+eval a.wtl --data idx:d --engine blass
+eval a.wtl --data idx:d --images 0
+infer
+infer a.wtl
+infer a.wtl b.png --top 0
+info
+info lenet5 googlenet-28
+info --zoo lenet5
+info lenet5 --batch 0
+demo fast
+demo --epochs 0
+LINES
+run
+[ $code -eq 64 ] || fail "exit $code without a command"
+{ echo "\$ wattle"; cat "$work/err"; } >>"$work/all"
+[ ! -e "$work/r" ] || fail "a refused command left a folder"
+same_as usage.txt "$work/all"
+finish

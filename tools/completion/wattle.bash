@@ -1,0 +1,52 @@
+# Bash completion of wattle. The options are read from `wattle help COMMAND`, so that they
+# are those of the installed version.
+
+_wattle_options()
+{
+    "$1" help "$2" 2>/dev/null | grep -oE -e '(^|[ (])--[a-z][a-z0-9-]+' | tr -d ' (' | sort -u
+}
+
+_wattle_zoo()
+{
+    "$1" info --zoo 2>/dev/null | awk 'NR > 1 { print $1 }'
+}
+
+_wattle()
+{
+    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
+    local command=${COMP_WORDS[1]} words=
+    COMPREPLY=()
+    if ((COMP_CWORD == 1)); then
+        words='demo train eval infer info help --help --version'
+    else
+        case $previous in
+        --net | --model) words=$(_wattle_zoo "${COMP_WORDS[0]}") ;;
+        --data | --data-path) words='fashion-mnist idx cifar10 cifar100 folder list' ;;
+        --optimizer | --opt) words='sgd nesterov adam' ;;
+        --schedule | --lr-scheduler) words='constant step cosine onecycle' ;;
+        --augment) words='none flip cifar imagenet caffe' ;;
+        --engine) words='blas reference' ;;
+        --color) words='auto always never' ;;
+        help) words='demo train eval infer info' ;;
+        *)
+            if [[ $current == -* ]]; then
+                words=$(_wattle_options "${COMP_WORDS[0]}" "$command")
+            elif [[ $command == info ]]; then
+                words=$(_wattle_zoo "${COMP_WORDS[0]}")
+            fi
+            ;;
+        esac
+    fi
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
+    # Where no word of ours fits, and beside the zoo's names, files are meant.
+    if [[ $current != -* ]] && ((COMP_CWORD > 1)); then
+        if ((${#COMPREPLY[@]} == 0)) || [[ $previous == --net || $command == info ]]; then
+            local file
+            while IFS= read -r file; do
+                COMPREPLY+=("$file")
+            done < <(compgen -f -- "$current")
+            compopt -o filenames 2>/dev/null
+        fi
+    fi
+}
+complete -F _wattle wattle

@@ -1,1 +1,0 @@
-typedef int wtl_nothing_here;
