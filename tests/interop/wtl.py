@@ -37,6 +37,7 @@ def write(path, net_text, tensors):
     assert len(header) == length
     with open(path, "wb") as file:
         file.write(MAGIC + struct.pack("<IIQ", 1, zlib.crc32(header), length) + header)
+        file.write(b"\0" * (align(file.tell()) - file.tell()))
         for values in tensors.values():
             file.write(b"\0" * (align(file.tell()) - file.tell()))
             file.write(values.tobytes())
