@@ -52,6 +52,19 @@ uint32_t wtl_crc32(uint32_t crc, const void *bytes, size_t length)
     return (uint32_t)crc32_z(crc, bytes, length);
 }
 
+static const char *why_not_read(gzFile stream, const char *path)
+{
+    int code;
+    const char *why = gzerror(stream, &code);
+    size_t length = strlen(path);
+    if (code == Z_ERRNO) {
+        return strerror(errno);
+    }
+    /* zlib puts the path before the reason, and so does our message. */
+    bool prefixed = strncmp(why, path, length) == 0 && strncmp(why + length, ": ", 2) == 0;
+    return prefixed ? why + length + 2 : why;
+}
+
 /* Reads through zlib, which passes plain files through unchanged. */
 static wtl_status read_stream(gzFile stream, const char *path, size_t most_bytes,
                               size_t size_hint, unsigned char **bytes, size_t *length,
@@ -68,11 +81,9 @@ static wtl_status read_stream(gzFile stream, const char *path, size_t most_bytes
         size_t want = capacity + 1 - used;
         int got = gzread(stream, buffer + used, want > 1 << 30 ? 1 << 30 : (unsigned)want);
         if (got < 0) {
-            int code;
-            const char *why = gzerror(stream, &code);
+            const char *why = why_not_read(stream, path);
             wtl_free(buffer);
-            return wtl_fail(err, WTL_E_IO, "%s: cannot be read: %s", path,
-                            code == Z_ERRNO ? strerror(errno) : why);
+            return wtl_fail(err, WTL_E_IO, "%s: cannot be read: %s", path, why);
         }
         used += (size_t)got;
         if (got == 0) {
@@ -239,20 +250,18 @@ uint64_t wtl_writer_position(const wtl_writer *writer)
     return writer->position;
 }
 
-static void sync_folder_of(const char *path)
+/* Makes the rename last. Cuts `path` down to its folder: nothing is allocated here, where
+ * nothing may fail any more. */
+static void sync_folder_of(char *path)
 {
-    char *folder = wtl_strdup(path);
-    if (folder) {
-        char *slash = strrchr(folder, '/');
-        if (slash) {
-            slash[slash == folder ? 1 : 0] = '\0';
-        }
-        int descriptor = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (descriptor >= 0) {
-            (void)fsync(descriptor); /* some file systems refuse; the rename stands anyway */
-            close(descriptor);
-        }
-        wtl_free(folder);
+    char *slash = strrchr(path, '/');
+    if (slash) {
+        slash[slash == path ? 1 : 0] = '\0';
+    }
+    int descriptor = open(slash ? path : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (descriptor >= 0) {
+        (void)fsync(descriptor); /* some file systems refuse; the rename stands anyway */
+        close(descriptor);
     }
 }
 
@@ -281,7 +290,7 @@ wtl_status wtl_writer_commit(wtl_writer *writer, wtl_error *err)
         if (error != 0) {
             (void)unlink(writer->temporary);
         } else {
-            sync_folder_of(writer->path);
+            sync_folder_of(writer->temporary);
         }
     }
     wtl_writer_abort(writer);

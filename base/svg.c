@@ -152,7 +152,8 @@ static void widen(axis *a)
     }
     double least = fmax(fmax(fabs(a->low), fabs(a->high)) * 1e-9, 1 / LARGEST);
     if (a->high - a->low <= least) {
-        double by = a->low != 0 && !a->log ? fabs(a->low) * 0.1 : 1;
+        double by = a->log ? 1 : fabs(a->low) * 0.1;
+        by = by > least ? by : 1;
         a->low -= by;
         a->high += by;
     }
@@ -238,6 +239,7 @@ static void log_ticks(axis *a)
 {
     static const double leads[] = {1, 2, 5};
     int first = (int)floor(a->low + 1e-9), last = (int)ceil(a->high - 1e-9);
+    last = last > first ? last : first + 1;
     double low = first, high = last;
     for (int lead = 1; lead < 3; lead++) { /* the tightest marks round the data */
         double mark = log10(leads[lead]);

@@ -35,8 +35,8 @@ void wtl_image_clear(wtl_image *image)
     *image = (wtl_image){0};
 }
 
-wtl_status wtl_image_begin(wtl_image *image, uint32_t width, uint32_t height, int channels,
-                           const char *name, wtl_error *err)
+wtl_status wtl_image_check_size(uint32_t width, uint32_t height, const char *name,
+                                wtl_error *err)
 {
     if (width == 0 || height == 0) {
         return wtl_fail(err, WTL_E_FORMAT, "%s: a picture of %lu x %lu pixels", name,
@@ -48,6 +48,16 @@ wtl_status wtl_image_begin(wtl_image *image, uint32_t width, uint32_t height, in
                         "%s: %lu x %lu pixels is too large: sides may have %d, the picture %d",
                         name, (unsigned long)width, (unsigned long)height, WTL_LARGEST_SIDE,
                         WTL_MOST_PIXELS);
+    }
+    return WTL_OK;
+}
+
+wtl_status wtl_image_begin(wtl_image *image, uint32_t width, uint32_t height, int channels,
+                           const char *name, wtl_error *err)
+{
+    wtl_status status = wtl_image_check_size(width, height, name, err);
+    if (status != WTL_OK) {
+        return status;
     }
     if (wtl_image_resize(image, (int)width, (int)height, channels) != WTL_OK) {
         return wtl_fail(err, WTL_E_NOMEM, "%s: out of memory for %lu x %lu pixels", name,

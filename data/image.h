@@ -6,8 +6,11 @@
 
 enum { WTL_LARGEST_SIDE = 16384, WTL_MOST_PIXELS = 1 << 26 };
 
-/* Check the size a header claims and make room for it; WTL_E_FORMAT, WTL_E_RANGE,
- * WTL_E_NOMEM. */
+/* The size a header claims; WTL_E_FORMAT, WTL_E_RANGE. */
+wtl_status wtl_image_check_size(uint32_t width, uint32_t height, const char *name,
+                                wtl_error *err) WTL_MUST_CHECK;
+
+/* Check the size and make room for it; also WTL_E_NOMEM. */
 wtl_status wtl_image_begin(wtl_image *image, uint32_t width, uint32_t height, int channels,
                            const char *name, wtl_error *err) WTL_MUST_CHECK;
 

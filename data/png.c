@@ -79,11 +79,25 @@ static void ask_for_8_bits(png_structp png, int color)
     png_set_strip_alpha(png);
 }
 
+/* Whether the bytes can be enough for the pixels that the header claims. */
+static wtl_status check_claims(const png_work *work, png_uint_32 width, png_uint_32 height,
+                               wtl_error *err)
+{
+    enum { MOST_EXPANSION = 1032 }; /* of deflate: 258 bytes from 2 bits */
+    wtl_status status = wtl_image_check_size(width, height, work->name, err);
+    size_t row_bytes = png_get_rowbytes(work->png, work->info);
+    if (status == WTL_OK && row_bytes / MOST_EXPANSION > work->length / height) {
+        return wtl_fail(err, WTL_E_FORMAT,
+                        "%s: damaged PNG: %zu bytes cannot hold %lu x %lu pixels", work->name,
+                        work->length, (unsigned long)width, (unsigned long)height);
+    }
+    return status;
+}
+
 /* Between setjmp and its return, libpng may leave from any call: nothing here is owned by
  * this function's own variables. */
 static wtl_status decode_rows(png_work *work, wtl_image *image, wtl_error *err)
 {
-    enum { MOST_EXPANSION = 1032 }; /* of deflate: 258 bytes from 2 bits */
     if (setjmp(png_jmpbuf(work->png))) {
         return failed(work, err);
     }
@@ -93,13 +107,10 @@ static wtl_status decode_rows(png_work *work, wtl_image *image, wtl_error *err)
     png_uint_32 height = png_get_image_height(work->png, work->info);
     int color = png_get_color_type(work->png, work->info);
     bool colored = (color & PNG_COLOR_MASK_COLOR) != 0;
-    size_t packed = png_get_rowbytes(work->png, work->info);
-    if (packed / MOST_EXPANSION > work->length / height) {
-        return wtl_fail(err, WTL_E_FORMAT,
-                        "%s: damaged PNG: %zu bytes cannot hold %lu x %lu pixels", work->name,
-                        work->length, (unsigned long)width, (unsigned long)height);
+    wtl_status status = check_claims(work, width, height, err);
+    if (status == WTL_OK) {
+        status = wtl_image_begin(image, width, height, colored ? 3 : 1, work->name, err);
     }
-    wtl_status status = wtl_image_begin(image, width, height, colored ? 3 : 1, work->name, err);
     if (status != WTL_OK) {
         return status;
     }

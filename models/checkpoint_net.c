@@ -109,13 +109,14 @@ static wtl_status find_value(wtl_tensor_view *view, const wtl_checkpoint *checkp
     return same_shape(view, param) ? WTL_OK : shape_differs(view, param, err);
 }
 
+/* Masked weights are zero; a -0.0 stays, so that what was saved is what comes back. */
 static void fill_param(wtl_param *param, const wtl_tensor_view *view, float *mask)
 {
     memcpy(param->value, view->value, param->count * sizeof *param->value);
     wtl_free(param->mask);
     param->mask = mask;
     for (size_t i = 0; mask && i < param->count; i++) {
-        if (mask[i] == 0.0f) {
+        if (mask[i] == 0.0f && param->value[i] != 0.0f) {
             param->value[i] = 0.0f;
         }
     }

@@ -81,7 +81,7 @@ static wtl_status set_up_nodes(wtl_net *net, wtl_error *err)
             }
         }
         snprintf(node->kernel, sizeof node->kernel, "%s%s",
-                 node->plan.kernel ? node->plan.kernel : "",
+                 node->plan.kernel ? node->plan.kernel : node->ops->word,
                  node->plan.fused == WTL_ACTIVATION_RELU    ? ", relu fused"
                  : node->plan.fused == WTL_ACTIVATION_RELU6 ? ", relu6 fused"
                                                             : "");

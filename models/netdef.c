@@ -76,24 +76,14 @@ const char *wtl_layer_kind_name(wtl_layer_kind kind)
 
 /* ---- shapes ---- */
 
-/* Everything that follows counts the values of one map and of one filter in an int. */
-static wtl_status sizes_fit(const wtl_layer_def *layer, wtl_shape in, wtl_shape out,
-                            wtl_error *err)
+/* Everything that follows counts the values of one image in an int. */
+static wtl_status size_fits(wtl_shape out, wtl_error *err)
 {
     size_t plane, count;
     if (!wtl_mul((size_t)out.c, (size_t)out.h, &plane) ||
         !wtl_mul(plane, (size_t)out.w, &count) || count > INT_MAX) {
         return wtl_fail(err, WTL_E_SHAPE, "the output of %dx%dx%d has more than 2^31 values",
                         out.c, out.h, out.w);
-    }
-    bool filters = layer->kind == WTL_LAYER_CONV || layer->kind == WTL_LAYER_DEPTHWISE ||
-                   layer->kind == WTL_LAYER_DECONV;
-    const wtl_conv_options *o = &layer->as.conv;
-    if (filters && (uint64_t)(in.c > out.c ? in.c : out.c) * (uint64_t)o->kernel[0] *
-                           (uint64_t)o->kernel[1] >
-                       INT_MAX / 2) {
-        return wtl_fail(err, WTL_E_SHAPE, "a filter of %dx%dx%d has more than 2^30 values",
-                        in.c > out.c ? in.c : out.c, o->kernel[0], o->kernel[1]);
     }
     return WTL_OK;
 }
@@ -104,14 +94,14 @@ static wtl_status layer_shape(const wtl_netdef *def, int index, wtl_shape *shape
     const wtl_layer_def *layer = &def->layers[index];
     if (layer->kind == WTL_LAYER_INPUT) {
         shapes[index] = def->input;
-        return sizes_fit(layer, def->input, def->input, err);
+        return size_fits(def->input, err);
     }
     for (int k = 0; k < layer->input_count; k++) {
         in[k] = shapes[layer->inputs[k]];
     }
     const wtl_layer_ops *ops = wtl_layer_ops_of(layer->kind);
     wtl_status status = ops->shape(layer, in, layer->input_count, &shapes[index], err);
-    return status == WTL_OK ? sizes_fit(layer, in[0], shapes[index], err) : status;
+    return status == WTL_OK ? size_fits(shapes[index], err) : status;
 }
 
 static size_t most_inputs(const wtl_netdef *def)
@@ -133,7 +123,8 @@ wtl_status wtl_netdef_shapes(const wtl_netdef *def, wtl_shape *shapes, wtl_error
     for (int i = 0; i < def->layer_count && status == WTL_OK; i++) {
         status = layer_shape(def, i, shapes, in, err);
         if (status != WTL_OK) {
-            status = wtl_fail_in(err, status, def->layers[i].name);
+            /* To a caller here every size that does not fit is a matter of shape. */
+            status = wtl_fail_in(err, WTL_E_SHAPE, def->layers[i].name);
         }
     }
     wtl_free(in);
@@ -191,7 +182,7 @@ static uint64_t trained_count(const wtl_layer_def *layer, const wtl_shape *in)
     return sum;
 }
 
-/* With the limits of sizes_fit() one layer stays below 2^63; their sum is checked. */
+/* With the limits on sizes one layer stays below 2^63; their sum is checked. */
 static wtl_status add_up(const wtl_netdef *def, const bool *keep, const wtl_shape *shapes,
                          uint64_t *parameters, uint64_t *macs, wtl_error *err)
 {

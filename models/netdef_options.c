@@ -218,9 +218,12 @@ static void say_expected(const wtl_layer_option *option, char expected[WTL_EXPEC
         [WTL_OPTION_PAD] = "N, NxN or N,N,N,N, each",
         [WTL_OPTION_INIT] = "const:V, gauss:SD, uniform:A, xavier, msra, msra-out or torch",
     };
+    const char *bar;
     switch (option->type) {
     case WTL_OPTION_WORD:
-        snprintf(expected, WTL_EXPECTED_SIZE, "%s", option->words);
+        bar = strchr(option->words, '|');
+        snprintf(expected, WTL_EXPECTED_SIZE, "%.*s or %s", (int)(bar - option->words),
+                 option->words, bar + 1);
         break;
     case WTL_OPTION_BOOL:
     case WTL_OPTION_INIT:

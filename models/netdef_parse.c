@@ -364,12 +364,12 @@ static wtl_status read_preprocess(parser *p, words *w)
         if (which < 0) {
             return fail_unknown(p, "option of preprocess", word, preprocess_words);
         }
+        if (given & 1u << which) {
+            return fail(p, "%s is given twice", word);
+        }
         if (!value || !preprocess_options[which].read(pre, value)) {
             return fail(p, "%s=%.60s: expected %s", word, value ? value : "",
                         preprocess_options[which].expected);
-        }
-        if (given & 1u << which) {
-            return fail(p, "%s is given twice", word);
         }
         given |= 1u << which;
     }

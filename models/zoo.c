@@ -43,6 +43,9 @@ static wtl_status read_pair(char *pair, const char *net, wtl_netdef_options *opt
                         near ? "did you mean '" : "expected width or classes", near ? near : "",
                         near ? "'?" : "");
     }
+    if (is_width ? options->width > 0 : options->classes > 0) {
+        return wtl_fail(err, WTL_E_ARG, "%s: %s is given twice", net, pair);
+    }
     /* Only the form is read here; the parser knows the ranges. */
     bool good = is_width ? wtl_parse_double(value, 1e-9, 1e9, &options->width)
                          : wtl_parse_int(value, 1, 1 << 30, &options->classes);
@@ -87,9 +90,10 @@ static wtl_status load_file(wtl_netdef **out, const char *path,
     return status;
 }
 
-static wtl_status load_named(wtl_netdef **out, char *name, const char *net,
-                             wtl_netdef_options options, wtl_error *err)
+static wtl_status load_named(wtl_netdef **out, char *name, const char *net, int classes,
+                             wtl_error *err)
 {
+    wtl_netdef_options options = {0};
     /* A file may have a colon in its name. */
     char *colon = wtl_file_exists(name) ? NULL : strrchr(name, ':');
     if (colon) {
@@ -98,6 +102,9 @@ static wtl_status load_named(wtl_netdef **out, char *name, const char *net,
         if (status != WTL_OK) {
             return status;
         }
+    }
+    if (options.classes == 0) {
+        options.classes = classes;
     }
     size_t length;
     const char *text = wtl_zoo_text(name, &length);
@@ -112,8 +119,7 @@ wtl_status wtl_netdef_load(wtl_netdef **out, const char *net, int classes, wtl_e
     if (!name) {
         return wtl_fail(err, WTL_E_NOMEM, "%s: out of memory", net);
     }
-    wtl_status status =
-        load_named(out, name, net, (wtl_netdef_options){.classes = classes}, err);
+    wtl_status status = load_named(out, name, net, classes, err);
     wtl_free(name);
     return status;
 }

@@ -264,9 +264,21 @@ static void print_preprocess(const wtl_preprocess *p)
     putchar('\n');
 }
 
-static double mib(size_t bytes)
+/* Static storage, good until the 4th next call. */
+static const char *bytes_text(size_t bytes)
 {
-    return (double)bytes / (1024.0 * 1024.0);
+    enum { RING = 4, SIZE = 32 };
+    static char ring[RING][SIZE];
+    static int next;
+    const double kib = 1024.0, mib = kib * kib;
+    char *text = ring[next];
+    next = (next + 1) % RING;
+    if ((double)bytes < mib) {
+        snprintf(text, SIZE, "%.1f KiB", (double)bytes / kib);
+    } else {
+        snprintf(text, SIZE, "%.1f MiB", (double)bytes / mib);
+    }
+    return text;
 }
 
 /* Epochs behind the weights and their validation top-1: a run's last.wtl has its history,
@@ -295,7 +307,7 @@ static void print_trained(const report *r)
     if (epochs < 0) {
         return;
     }
-    printf("trained        %ld epochs", epochs);
+    printf("trained        %ld epoch%s", epochs, epochs == 1 ? "" : "s");
     if (name) {
         fputs(" on ", stdout);
         wtl_cli_print_text(stdout, name);
@@ -321,10 +333,9 @@ static void print_text(const report *r, const info_args *args)
     if (!isnan(r->density)) {
         printf("density        %.4f of the weights are not zero\n", r->density);
     }
-    printf("memory         %.2f MiB parameters + %.2f MiB activations at batch %d "
-           "(%.2f MiB unshared)\n",
-           mib(r->memory.parameters), mib(r->memory.activations), args->batch,
-           mib(r->memory.unshared));
+    printf("memory         %s parameters + %s activations at batch %d (%s unshared)\n",
+           bytes_text(r->memory.parameters), bytes_text(r->memory.activations), args->batch,
+           bytes_text(r->memory.unshared));
     print_preprocess(&r->def->preprocess);
     if (r->checkpoint) {
         print_trained(r);

@@ -5,9 +5,11 @@
 #include "wattle/dataset.h"
 #include "wattle/netdef.h"
 
-/* Without resizing, pictures of a known size must cover the input; with `exact` they must be
- * of its very size. WTL_E_SHAPE names both. */
-wtl_status wtl_data_fits(const wtl_netdef *def, const wtl_dataset *dataset, bool exact,
-                         wtl_error *err) WTL_MUST_CHECK;
+/* Pictures of a known size must cover the input where nothing resizes them. A training run
+ * asks for more, because a mistake is likelier than a wish: the input's very size, unless it
+ * crops at random, and its channels, though any can be turned into any.
+ * WTL_E_SHAPE names both. */
+wtl_status wtl_data_fits(const wtl_netdef *def, const wtl_dataset *dataset, bool same_channels,
+                         bool same_size, wtl_error *err) WTL_MUST_CHECK;
 
 #endif

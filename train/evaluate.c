@@ -7,20 +7,19 @@
 #include <math.h>
 #include <string.h>
 
-wtl_status wtl_data_fits(const wtl_netdef *def, const wtl_dataset *dataset, bool exact,
-                         wtl_error *err)
+wtl_status wtl_data_fits(const wtl_netdef *def, const wtl_dataset *dataset, bool same_channels,
+                         bool same_size, wtl_error *err)
 {
     int channels, height, width;
     wtl_dataset_shape(dataset, &channels, &height, &width);
     const wtl_shape in = def->input;
-    bool colours = channels == 0 || channels == in.c;
-    bool size = def->preprocess.rule != WTL_RESIZE_NONE || height == 0 || width == 0 ||
-                (height == in.h && width == in.w) ||
-                (!exact && height >= in.h && width >= in.w);
-    if (colours && size) {
+    bool known = channels > 0 && height > 0 && width > 0;
+    bool size = def->preprocess.rule != WTL_RESIZE_NONE || (height == in.h && width == in.w) ||
+                (!same_size && height >= in.h && width >= in.w);
+    if (!known || (size && (channels == in.c || !same_channels))) {
         return WTL_OK;
     }
-    return wtl_fail(err, WTL_E_SHAPE, "net %s takes %dx%dx%d pictures, %s has %dx%dx%d",
+    return wtl_fail(err, WTL_E_SHAPE, "net %s takes pictures of %dx%dx%d, %s has %dx%dx%d",
                     def->name, in.c, in.h, in.w, wtl_dataset_name(dataset), channels, height,
                     width);
 }
@@ -60,18 +59,14 @@ static wtl_status evaluate_batches(wtl_evaluation *out, wtl_net *net, wtl_batche
                                    long total, const wtl_evaluate_options *options,
                                    wtl_error *err)
 {
-    size_t batches = wtl_batcher_count(batcher);
     long done = 0;
-    for (size_t b = 0; b < batches && done < total; b++) {
+    while (done < total) {
         wtl_batch batch;
         wtl_status status = wtl_batcher_next(batcher, &batch, err);
-        if (status != WTL_OK) {
+        if (status != WTL_OK || batch.count == 0) {
             return status;
         }
         int n = batch.count < total - done ? batch.count : (int)(total - done);
-        if (n == 0) { /* every picture of it was unreadable */
-            continue;
-        }
         status = score_batch(out, net, &batch, n, err);
         if (status != WTL_OK) {
             return status;
@@ -97,7 +92,7 @@ static wtl_status check_evaluation(const wtl_net *net, const wtl_dataset *datase
         return wtl_fail(err, WTL_E_SHAPE, "net %s tells %d classes apart, %s has %d", def->name,
                         head->classes, wtl_dataset_name(dataset), wtl_dataset_classes(dataset));
     }
-    return wtl_data_fits(def, dataset, false, err);
+    return wtl_data_fits(def, dataset, false, false, err);
 }
 
 wtl_status wtl_evaluate(wtl_evaluation *out, wtl_net *net, const wtl_dataset *dataset,
@@ -175,9 +170,8 @@ wtl_status wtl_recalibrate(wtl_net *net, wtl_batcher *batcher, int batches, wtl_
     }
     wtl_status status = wtl_batcher_start(batcher, 0, 0, err);
     int seen = 0;
-    size_t left = wtl_batcher_count(batcher);
-    for (; status == WTL_OK && seen < batches && left > 0; left--) {
-        wtl_batch batch;
+    wtl_batch batch = {.count = 1};
+    while (status == WTL_OK && seen < batches && batch.count > 0) {
         status = wtl_batcher_next(batcher, &batch, err);
         if (status == WTL_OK && batch.count > 0) {
             status = recalibrate_batch(net, &batch, ++seen, err);

@@ -41,6 +41,13 @@ static double seconds_of_epoch(const trainer *t)
     return t->run.epoch_seconds + now(t) - t->epoch_began;
 }
 
+/* From 1; after the last epoch still the last. */
+static int epoch_number(const trainer *t)
+{
+    int next = t->run.state.epoch + 1;
+    return next < t->run.options.epochs ? next : t->run.options.epochs;
+}
+
 static double mean_loss(const wtl_scores *scores)
 {
     return scores->images > 0 ? scores->loss / (double)scores->images : (double)NAN;
@@ -69,7 +76,7 @@ static wtl_train_event event_here(const trainer *t, int kind)
 {
     const wtl_train_state *s = &t->run.state;
     wtl_train_event event = {.kind = kind,
-                             .epoch = s->epoch + 1,
+                             .epoch = epoch_number(t),
                              .epochs = t->run.options.epochs,
                              .step = (long)s->batch,
                              .steps = (long)t->run.batches,
@@ -90,7 +97,7 @@ static wtl_train_event event_here(const trainer *t, int kind)
 static json_t *log_here(const trainer *t, const char *name)
 {
     const wtl_train_state *s = &t->run.state;
-    return json_pack("{s:s, s:i, s:I}", "event", name, "epoch", s->epoch + 1, "step",
+    return json_pack("{s:s, s:i, s:I}", "event", name, "epoch", epoch_number(t), "step",
                      (json_int_t)s->step);
 }
 
@@ -147,14 +154,22 @@ static wtl_status save_last(trainer *t, wtl_error *err)
     }
     t->saved = true;
     t->last_save = now(t);
-    wtl_train_event event = event_here(t, WTL_TRAIN_SAVED);
-    emit(t, &event);
     return log_event(t, with(log_here(t, "saved"), "seconds", seconds_of_epoch(t)), err);
+}
+
+static wtl_status save_within_epoch(trainer *t, wtl_error *err)
+{
+    wtl_status status = save_last(t, err);
+    if (status == WTL_OK) {
+        wtl_train_event event = event_here(t, WTL_TRAIN_SAVED);
+        emit(t, &event);
+    }
+    return status;
 }
 
 static wtl_status stop_run(trainer *t, wtl_error *err)
 {
-    wtl_status status = t->saved ? WTL_OK : save_last(t, err);
+    wtl_status status = t->saved ? WTL_OK : save_within_epoch(t, err);
     if (status == WTL_OK) {
         status = log_event(t, log_here(t, "stopped"), err);
     }
@@ -245,6 +260,14 @@ static wtl_status learn(trainer *t, const wtl_batch *batch, wtl_error *err)
     return WTL_OK;
 }
 
+/* Move to batch `number` of the epoch: batches of unreadable pictures alone are passed over,
+ * but count as steps, so that a step keeps its number. */
+static void move_to(wtl_train_state *s, size_t number)
+{
+    s->step += number - s->batch;
+    s->batch = number;
+}
+
 static wtl_status run_step(trainer *t, wtl_error *err)
 {
     wtl_batch batch;
@@ -252,14 +275,18 @@ static wtl_status run_step(trainer *t, wtl_error *err)
     if (status == WTL_OK) {
         status = status_of_notes(t, err);
     }
-    if (status == WTL_OK && batch.count > 0) { /* 0: all its pictures are unreadable */
-        status = learn(t, &batch, err);
-    }
     if (status != WTL_OK) {
         return status;
     }
-    t->run.state.batch++;
-    t->run.state.step++;
+    move_to(&t->run.state, batch.number);
+    if (batch.count == 0) { /* the epoch's last pictures cannot be read */
+        return WTL_OK;
+    }
+    status = learn(t, &batch, err);
+    if (status != WTL_OK) {
+        return status;
+    }
+    move_to(&t->run.state, batch.number + 1);
     t->saved = false;
     return report_step(t, err);
 }
@@ -269,7 +296,7 @@ static wtl_status save_if_due(trainer *t, wtl_error *err)
     bool due = t->hooks.seconds &&
                now(t) - t->last_save >= 60.0 * t->run.options.save_minutes &&
                t->run.state.batch < t->run.batches; /* else the epoch's end saves */
-    return due ? save_last(t, err) : WTL_OK;
+    return due ? save_within_epoch(t, err) : WTL_OK;
 }
 
 /* ---- the end of an epoch ---- */
@@ -316,7 +343,7 @@ static wtl_status validate(trainer *t, wtl_train_row *row, wtl_error *err)
     return status;
 }
 
-static wtl_status report_epoch(trainer *t, const wtl_train_event *event, wtl_error *err)
+static wtl_status report_epoch(trainer *t, wtl_train_event event, wtl_error *err)
 {
     const wtl_train_state *s = &t->run.state;
     const wtl_train_row *row = &s->rows[s->epoch - 1];
@@ -340,7 +367,9 @@ static wtl_status report_epoch(trainer *t, const wtl_train_event *event, wtl_err
         status = wtl_run_folder_write_plots(t->run.folder, s->rows, s->epoch, err);
     }
     if (status == WTL_OK) {
-        emit(t, event);
+        emit(t, &event);
+        event.kind = WTL_TRAIN_SAVED;
+        emit(t, &event);
     }
     return status;
 }
@@ -383,7 +412,7 @@ static wtl_status finish_epoch(trainer *t, wtl_error *err)
         status = save_last(t, err);
     }
     event.eta_seconds = eta(t);
-    return status == WTL_OK ? report_epoch(t, &event, err) : status;
+    return status == WTL_OK ? report_epoch(t, event, err) : status;
 }
 
 static wtl_status run_epoch(trainer *t, wtl_error *err)

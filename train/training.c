@@ -192,7 +192,7 @@ static wtl_status build_net(wtl_training *t, wtl_error *err)
     (void)wtl_augment_preset(o->augment, &batches.augment); /* checked by resolve() */
     batches.augment.cutout = o->cutout;
     bool cropped = batches.augment.random_crop || batches.augment.resized_crop;
-    wtl_status status = wtl_data_fits(t->def, t->train_data, !cropped, err);
+    wtl_status status = wtl_data_fits(t->def, t->train_data, true, !cropped, err);
     if (status == WTL_OK) {
         status = wtl_net_create(&t->net, t->def, &net, err);
     }

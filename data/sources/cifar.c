@@ -47,7 +47,11 @@ wtl_status wtl_cifar_parse(wtl_source *source, const unsigned char *bytes, size_
 {
     size_t record_bytes = (size_t)label_bytes + PIXELS;
     size_t more = length / record_bytes, count = source->count + more;
-    if (more == 0 || length % record_bytes != 0) {
+    if (more == 0) {
+        return wtl_fail(err, WTL_E_FORMAT, "%s: offset 0: %zu bytes hold no record of %zu",
+                        file, length, record_bytes);
+    }
+    if (length % record_bytes != 0) {
         return wtl_fail(err, WTL_E_FORMAT,
                         "%s: offset %zu: %zu bytes left over after records of %zu bytes", file,
                         more * record_bytes, length % record_bytes, record_bytes);

@@ -96,32 +96,56 @@ static void inside(int first, int stride, int w, int q, int *begin, int *end)
     *end = most(least(high, q), *begin);
 }
 
-/* Output rows [p0, p1) of one tap (r,s) of one plane, where it moves by whole rows: stride 1
- * and as many columns out as in. One copy, then zeros where a row would wrap around. */
-static void shift_plane(const wtl_conv_geometry *g, const float *plane, int r, int s, int p0,
-                        int p1, float *out)
+/* Where a tap moves a plane by whole rows (stride 1, as many columns out as in), output
+ * rows [p0, p1) are one stretch of the plane: value i of `count` is plane[first + i] for i in
+ * low..high-1 and lies in the padding elsewhere; so do the columns outside begin..end-1. */
+typedef struct stretch {
+    long first, count, low, high;
+    int begin, end;
+} stretch;
+
+static bool moves_whole_rows(const wtl_conv_geometry *g)
 {
-    int begin, end, left = s * g->dilation[1] - g->pad[2];
-    long first = ((long)p0 + r * g->dilation[0] - g->pad[0]) * g->w + left;
-    long count = (long)(p1 - p0) * g->q, low = first < 0 ? -first : 0;
-    long high = (long)g->h * g->w - first;
-    high = high > count ? count : high;
-    if (high <= low) {
-        memset(out, 0, (size_t)count * sizeof *out);
-        return;
-    }
-    memset(out, 0, (size_t)low * sizeof *out);
-    memcpy(out + low, plane + first + low, (size_t)(high - low) * sizeof *out);
-    memset(out + high, 0, (size_t)(count - high) * sizeof *out);
-    inside(left, 1, g->w, g->q, &begin, &end);
-    for (int p = p0; p < p1 && end - begin < g->q; p++, out += g->q) {
-        for (int q = 0; q < begin; q++) {
-            out[q] = 0.0f;
+    return g->stride[0] == 1 && g->stride[1] == 1 && g->q == g->w;
+}
+
+static stretch stretch_of(const wtl_conv_geometry *g, int r, int s, int p0, int p1)
+{
+    stretch t = {.count = (long)(p1 - p0) * g->q};
+    int left = s * g->dilation[1] - g->pad[2];
+    long top = (long)p0 + (long)r * g->dilation[0] - g->pad[0], size = (long)g->h * g->w;
+    t.first = top * g->w + left;
+    t.low = t.first < 0 ? -t.first : 0;
+    t.low = t.low < t.count ? t.low : t.count;
+    t.high = size - t.first < t.count ? size - t.first : t.count;
+    t.high = t.high > t.low ? t.high : t.low;
+    inside(left, 1, g->w, g->q, &t.begin, &t.end);
+    return t;
+}
+
+/* Zero the columns of `rows` rows where the stretch wraps around into the next row. */
+static void clear_wrapped(const stretch *t, int q, int rows, float *col)
+{
+    for (int p = 0; p < rows && t->end - t->begin < q; p++, col += q) {
+        for (int j = 0; j < t->begin; j++) {
+            col[j] = 0.0f;
         }
-        for (int q = end; q < g->q; q++) {
-            out[q] = 0.0f;
+        for (int j = t->end; j < q; j++) {
+            col[j] = 0.0f;
         }
     }
+}
+
+static void shift_plane(const wtl_conv_geometry *g, const float *plane, int r, int s, int p0,
+                        int p1, float *col)
+{
+    stretch t = stretch_of(g, r, s, p0, p1);
+    memset(col, 0, (size_t)t.low * sizeof *col);
+    if (t.high > t.low) {
+        memcpy(col + t.low, plane + (t.first + t.low), (size_t)(t.high - t.low) * sizeof *col);
+    }
+    memset(col + t.high, 0, (size_t)(t.count - t.high) * sizeof *col);
+    clear_wrapped(&t, g->q, p1 - p0, col);
 }
 
 /* The same for any stride and padding, row by row. */
@@ -141,6 +165,10 @@ WTL_HOT static void gather_plane(const wtl_conv_geometry *g, const float *plane,
             for (int q = from; q < to; q++) {
                 out[q] = row[q];
             }
+        } else if (stride == 2) { /* a constant, so that it vectorises */
+            for (int q = from; q < to; q++) {
+                out[q] = row[2L * q];
+            }
         } else {
             for (int q = from; q < to; q++) {
                 out[q] = row[(long)q * stride];
@@ -157,7 +185,7 @@ WTL_HOT static void gather_plane(const wtl_conv_geometry *g, const float *plane,
 static void im2col(const wtl_conv_geometry *g, const float *x, int channels, int p0, int p1,
                    float *col, size_t ld)
 {
-    bool shifts = g->stride[0] == 1 && g->stride[1] == 1 && g->q == g->w;
+    bool shifts = moves_whole_rows(g);
     for (int c = 0; c < channels; c++, x += (size_t)g->h * g->w) {
         for (int tap = 0; tap < g->r * g->s; tap++, col += ld) {
             if (shifts) {
@@ -183,6 +211,10 @@ WTL_HOT static void scatter_plane(const wtl_conv_geometry *g, const float *col, 
             for (int q = begin; q < to; q++) {
                 row[q] += col[q];
             }
+        } else if (stride == 2) {
+            for (int q = begin; q < to; q++) {
+                row[2L * q] += col[q];
+            }
         } else {
             for (int q = begin; q < to; q++) {
                 row[(long)q * stride] += col[q];
@@ -191,12 +223,36 @@ WTL_HOT static void scatter_plane(const wtl_conv_geometry *g, const float *col, 
     }
 }
 
-static void col2im(const wtl_conv_geometry *g, const float *col, size_t ld, int channels,
-                   int p0, int p1, float *dx)
+WTL_HOT static void add_to(float *sum, const float *more, size_t begin, size_t end)
 {
+    for (size_t i = begin; i < end; i++) {
+        sum[i] += more[i];
+    }
+}
+
+/* As shift_plane(), back into the plane. */
+static void shift_back(const wtl_conv_geometry *g, float *col, int r, int s, int p0, int p1,
+                       float *plane)
+{
+    stretch t = stretch_of(g, r, s, p0, p1);
+    clear_wrapped(&t, g->q, p1 - p0, col);
+    if (t.high > t.low) {
+        add_to(plane + (t.first + t.low), col + t.low, 0, (size_t)(t.high - t.low));
+    }
+}
+
+/* The reverse of im2col: adds into dx. The values of col are lost. */
+static void col2im(const wtl_conv_geometry *g, float *col, size_t ld, int channels, int p0,
+                   int p1, float *dx)
+{
+    bool shifts = moves_whole_rows(g);
     for (int c = 0; c < channels; c++, dx += (size_t)g->h * g->w) {
         for (int tap = 0; tap < g->r * g->s; tap++, col += ld) {
-            scatter_plane(g, col, tap / g->s, tap % g->s, p0, p1, dx);
+            if (shifts) {
+                shift_back(g, col, tap / g->s, tap % g->s, p0, p1, dx);
+            } else {
+                scatter_plane(g, col, tap / g->s, tap % g->s, p0, p1, dx);
+            }
         }
     }
 }
@@ -500,13 +556,6 @@ void wtl_conv_gemm_data(const wtl_conv_geometry *g, int n, int threads, const fl
 {
     conv_job job = {.g = g, .w = w, .dy = dy, .dx = dx, .scratch = scratch};
     over_images(job, n, threads, data_images);
-}
-
-WTL_HOT static void add_to(float *sum, const float *more, size_t begin, size_t end)
-{
-    for (size_t i = begin; i < end; i++) {
-        sum[i] += more[i];
-    }
 }
 
 /* dw and db += the sums of parts 1, 2, ... below `summed`, in this order; one slice of

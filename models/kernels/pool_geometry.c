@@ -1,6 +1,8 @@
 /* pool_geometry.c - windows of max and average pooling. */
 #include "pool_geometry.h"
 
+#include <limits.h>
+
 static bool given(const int pair[2])
 {
     return pair[0] != 0 || pair[1] != 0;
@@ -67,15 +69,20 @@ static long window_count(const wtl_pool_options *o, int axis, int size)
     return (count - 1) * stride >= (long)size + o->pad[2 * axis] ? count - 1 : count;
 }
 
+static wtl_status too_large(wtl_error *err)
+{
+    return wtl_fail(err, WTL_E_SHAPE, "more than 2^30 values in an input or output map");
+}
+
 wtl_status wtl_pool_shape(const wtl_pool_options *o, wtl_shape in, wtl_shape *out,
                           wtl_error *err)
 {
-    if (o->global) {
-        *out = (wtl_shape){in.c, 1, 1};
-        return WTL_OK;
+    if ((long)in.h * in.w > INT_MAX / 2) {
+        return too_large(err);
     }
-    if (given(o->adaptive)) {
-        *out = (wtl_shape){in.c, o->adaptive[0], o->adaptive[1]};
+    if (o->global || given(o->adaptive)) {
+        *out =
+            (wtl_shape){in.c, o->global ? 1 : o->adaptive[0], o->global ? 1 : o->adaptive[1]};
         return WTL_OK;
     }
     long p = window_count(o, 0, in.h), q = window_count(o, 1, in.w);
@@ -84,6 +91,9 @@ wtl_status wtl_pool_shape(const wtl_pool_options *o, wtl_shape in, wtl_shape *ou
                         "the %dx%d window does not fit the padded input of %ldx%ld",
                         o->kernel[0], o->kernel[1], (long)in.h + o->pad[0] + o->pad[1],
                         (long)in.w + o->pad[2] + o->pad[3]);
+    }
+    if (p * q > INT_MAX / 2) {
+        return too_large(err);
     }
     *out = (wtl_shape){in.c, (int)p, (int)q};
     return WTL_OK;
@@ -110,23 +120,4 @@ wtl_pool_geometry wtl_pool_geometry_of(const wtl_pool_options *o, wtl_shape in, 
         }
     }
     return g;
-}
-
-wtl_pool_window wtl_pool_window_of(const wtl_pool_geometry *g, int axis, int index)
-{
-    wtl_pool_window window;
-    int size = g->in[axis], count = g->out[axis];
-    if (g->adaptive) {
-        window.begin = (int)((long)index * size / count);
-        window.end = (int)(((long)(index + 1) * size + count - 1) / count);
-        window.extent = window.end - window.begin;
-        return window;
-    }
-    int start = index * g->stride[axis] - g->pad[2 * axis], end = start + g->kernel[axis];
-    int padded_end = size + g->pad[2 * axis + 1];
-    window.begin = start < 0 ? 0 : start;
-    window.end = end < size ? end : size;
-    window.extent = g->count_pad ? (end < padded_end ? end : padded_end) - start
-                                 : window.end - window.begin;
-    return window;
 }

@@ -36,6 +36,24 @@ wtl_status wtl_pool_shape(const wtl_pool_options *options, wtl_shape in, wtl_sha
 wtl_pool_geometry wtl_pool_geometry_of(const wtl_pool_options *options, wtl_shape in,
                                        wtl_shape out);
 
-wtl_pool_window wtl_pool_window_of(const wtl_pool_geometry *g, int axis, int index);
+static inline wtl_pool_window wtl_pool_window_of(const wtl_pool_geometry *g, int axis,
+                                                 int index)
+{
+    wtl_pool_window window;
+    int size = g->in[axis], count = g->out[axis];
+    if (g->adaptive) {
+        window.begin = (int)((long)index * size / count);
+        window.end = (int)(((long)(index + 1) * size + count - 1) / count);
+        window.extent = window.end - window.begin;
+        return window;
+    }
+    int start = index * g->stride[axis] - g->pad[2 * axis], end = start + g->kernel[axis];
+    int padded_end = size + g->pad[2 * axis + 1];
+    window.begin = start < 0 ? 0 : start;
+    window.end = end < size ? end : size;
+    window.extent = g->count_pad ? (end < padded_end ? end : padded_end) - start
+                                 : window.end - window.begin;
+    return window;
+}
 
 #endif

@@ -194,13 +194,13 @@ WTL_HOT static void normalise(rows r, const float *x, float *y, float mean, floa
     }
 }
 
-/* dx = a * dy + b * (x - mean) + c */
+/* dx = factor * (dy - dy_mean - slope * (x - mean)) */
 WTL_HOT static void combine(rows r, const float *x, const float *dy, float *restrict dx,
-                            float mean, float a, float b, float c)
+                            float mean, float dy_mean, float slope, float factor)
 {
     for (long i = 0; i < r.n; i++, x += r.stride, dy += r.stride, dx += r.stride) {
         for (long j = 0; j < r.pixels; j++) {
-            dx[j] = a * dy[j] + (b * (x[j] - mean) + c);
+            dx[j] = factor * (dy[j] - dy_mean - slope * (x[j] - mean));
         }
     }
 }
@@ -293,9 +293,8 @@ static void backward_channel(const batchnorm_state *state, const wtl_layer_run *
         run->gradient[1][c] += (float)sum;
     }
     if (dx) {
-        double a = weight * inverse;
-        combine(r, x, dy, dx + c * state->pixels, mean, (float)a,
-                (float)(-a * inverse * inverse * product / count), (float)(-a * sum / count));
+        combine(r, x, dy, dx + c * state->pixels, mean, (float)(sum / count),
+                (float)(inverse * inverse * product / count), (float)(weight * inverse));
     }
 }
 

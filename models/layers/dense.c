@@ -12,8 +12,8 @@
 #include <limits.h>
 
 enum {
-    FEW_IMAGES = 6,           /* up to here reading w, not arithmetic, takes the time */
-    BLOCK_FLOATS = 32 * 1024, /* of w: stays in cache while the few images pass over it */
+    FEW_IMAGES = 6,            /* up to here reading w, not arithmetic, takes the time */
+    BLOCK_FLOATS = 128 * 1024, /* of w: stays in cache while the few images pass over it */
 };
 
 typedef struct dense_state {

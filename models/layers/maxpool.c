@@ -19,12 +19,22 @@
 #include <math.h>
 #include <string.h>
 
-enum { CHUNK = 64 }; /* output columns at a time: their maxima stay in registers or L1 */
+enum {
+    CHUNK = 32, /* output columns at a time: their maxima and places stay in L1 */
+    /* Of the fast loops; larger strides, windows and maps take the reference. */
+    MOST_STRIDE = 4,
+    MOST_COLUMNS = 16,
+    MOST_WIDTH = 1 << 16
+};
 
 typedef struct maxpool_state {
     wtl_pool_geometry geometry;
-    int bits;  /* of a column in a saved place */
-    int bytes; /* of a saved place */
+    int bits;                                 /* of a column in a saved place */
+    int bytes;                                /* of a saved place */
+    bool fast;                                /* the lines below are used */
+    int line;                                 /* floats of a line */
+    int tap[MOST_COLUMNS];                    /* where a tap column starts in its row's lines */
+    int begin[MOST_STRIDE], end[MOST_STRIDE]; /* the part of a phase that is not padding */
 } maxpool_state;
 
 static wtl_status maxpool_check(wtl_layer_def *def, wtl_error *err)
@@ -37,6 +47,30 @@ static wtl_status maxpool_shape(const wtl_layer_def *def, const wtl_shape *in, i
 {
     (void)input_count;
     return wtl_pool_shape(&def->as.pool, in[0], out, err);
+}
+
+/* A line serves whole chunks. */
+static void lines_setup(maxpool_state *state)
+{
+    const wtl_pool_geometry *g = &state->geometry;
+    int stride = g->stride[1];
+    int chunks = (g->out[1] + CHUNK - 1) / CHUNK;
+    state->line = chunks * CHUNK + ((g->kernel[1] - 1) / stride + 15) / 16 * 16;
+    for (int s = 0; s < g->kernel[1]; s++) {
+        state->tap[s] = s % stride * state->line + s / stride;
+    }
+    for (int phase = 0; phase < stride; phase++) {
+        int start = phase - g->pad[2], room = g->in[1] - start; /* column of x at phase[0] */
+        int end = room > 0 ? (room + stride - 1) / stride : 0;
+        state->begin[phase] = start < 0 ? (-start + stride - 1) / stride : 0;
+        state->end[phase] = end < state->line ? end : state->line;
+    }
+}
+
+static size_t lines_floats(const maxpool_state *state)
+{
+    const wtl_pool_geometry *g = &state->geometry;
+    return (size_t)g->in[0] * (size_t)g->stride[1] * (size_t)state->line;
 }
 
 static wtl_status maxpool_setup(void *self, const wtl_layer_def *def, wtl_layer_plan *plan,
@@ -52,6 +86,14 @@ static wtl_status maxpool_setup(void *self, const wtl_layer_def *def, wtl_layer_
     }
     state->bits = side <= 16 ? 4 : side <= 256 ? 8 : 16;
     state->bytes = state->bits / 4;
+    state->fast = plan->engine != WTL_ENGINE_REFERENCE &&
+                  state->geometry.stride[1] <= MOST_STRIDE && kernel[1] <= MOST_COLUMNS &&
+                  state->geometry.in[1] <= MOST_WIDTH;
+    if (state->fast) {
+        lines_setup(state);
+        plan->scratch_bytes = (size_t)plan->threads * lines_floats(state) * sizeof(float);
+    }
+    plan->kernel = state->fast ? "tap by tap" : "output by output";
     if (plan->training) {
         size_t places;
         if (!wtl_mul(wtl_shape_count(plan->out), (size_t)plan->batch, &places) ||
@@ -59,9 +101,6 @@ static wtl_status maxpool_setup(void *self, const wtl_layer_def *def, wtl_layer_
             return wtl_fail(err, WTL_E_RANGE, "a batch of %d does not fit in memory",
                             plan->batch);
         }
-        static const char *const kernel_text[] = {
-            [1] = "argmax in 1 byte", [2] = "argmax in 2 bytes", [4] = "argmax in 4 bytes"};
-        plan->kernel = kernel_text[state->bytes];
     }
     return WTL_OK;
 }
@@ -126,106 +165,102 @@ static void reference_plane(const maxpool_state *state, const float *x, float *y
     }
 }
 
-/* ---- fast: one tap of the window over a row of outputs ---- */
+/* ---- fast: one tap of the window over a row of outputs ----
+ *
+ * Each thread first spreads a map of x over lines in its scratch, padding as -inf, a row cut
+ * into `stride` phases: tap column s of output q is phase[s % stride][q + s / stride]. So
+ * every tap is a plain loop over whole vectors. */
 
-/* Taps come in reverse reading order, so that `>=` lets the first of equals win and a row
- * of -inf still finds a place. */
-static inline void compare(const float *x, int stride, int count, int tap, float *best,
-                           int *place)
+/* Everything but the padding, which is set once for all maps. */
+WTL_HOT static void spread(const maxpool_state *state, const float *x, float *restrict lines)
 {
-    for (int j = 0; j < count; j++) {
-        float value = x[j * stride];
-        int wins = (value >= best[j]) | (value != value);
-        best[j] = wins ? value : best[j];
-        place[j] = wins ? tap : place[j];
-    }
-}
-
-static inline void compare_values(const float *x, int stride, int count, float *best)
-{
-    for (int j = 0; j < count; j++) {
-        float value = x[j * stride];
-        best[j] = (value >= best[j]) | (value != value) ? value : best[j];
-    }
-}
-
-/* Columns q of [q0, q1) for which tap column s lies in the map. */
-static inline void reach(const wtl_pool_geometry *g, int s, int q0, int q1, int *begin,
-                         int *end)
-{
-    int stride = g->stride[1], shift = g->pad[2] - s; /* v = q*stride - shift */
-    int low = shift > 0 ? (shift + stride - 1) / stride : 0;
-    int high = g->in[1] + shift > 0 ? (g->in[1] + shift - 1) / stride + 1 : 0;
-    *begin = low > q0 ? low : q0;
-    *end = high < q1 ? high : q1;
-}
-
-WTL_HOT static void chunk_places(const wtl_pool_geometry *g, int bits, const float *x, int p,
-                                 int q0, int q1, float *best, int *place)
-{
-    wtl_pool_window rows = wtl_pool_window_of(g, 0, p);
-    int top = p * g->stride[0] - g->pad[0], stride = g->stride[1], begin, end;
-    for (int h = rows.end - 1; h >= rows.begin; h--) {
-        for (int s = g->kernel[1] - 1; s >= 0; s--) {
-            reach(g, s, q0, q1, &begin, &end);
-            if (begin >= end) {
-                continue;
+    const wtl_pool_geometry *g = &state->geometry;
+    int stride = g->stride[1];
+    for (int row = 0; row < g->in[0] * stride; row++, lines += state->line) {
+        int phase = row % stride, begin = state->begin[phase], end = state->end[phase];
+        const float *from = x + (long)(row / stride) * g->in[1] + phase - g->pad[2];
+        if (stride == 1) {
+            for (int j = begin; j < end; j++) {
+                lines[j] = from[j];
             }
-            const float *from = x + (long)h * g->in[1] + (long)begin * stride - g->pad[2] + s;
-            int tap = (h - top) << bits | s;
-            if (stride == 1) {
-                compare(from, 1, end - begin, tap, best + (begin - q0), place + (begin - q0));
-            } else if (stride == 2) {
-                compare(from, 2, end - begin, tap, best + (begin - q0), place + (begin - q0));
-            } else {
-                compare(from, stride, end - begin, tap, best + (begin - q0),
-                        place + (begin - q0));
+        } else if (stride == 2) {
+            for (int j = begin; j < end; j++) {
+                lines[j] = from[2 * j];
+            }
+        } else {
+            for (int j = begin; j < end; j++) {
+                lines[j] = from[stride * j];
             }
         }
     }
 }
 
-WTL_HOT static void chunk_values(const wtl_pool_geometry *g, const float *x, int p, int q0,
-                                 int q1, float *best)
+/* The maxima and their places of outputs q .. q+CHUNK-1 of row p; beyond the row's end they
+ * mean nothing. The constant count makes these loops vector code; with `restrict`, GCC would
+ * interleave taps and lose that. */
+WTL_HOT static void chunk(const maxpool_state *state, const float *lines, int p, int q,
+                          float *best, int *place)
 {
+    const wtl_pool_geometry *g = &state->geometry;
     wtl_pool_window rows = wtl_pool_window_of(g, 0, p);
-    int stride = g->stride[1], begin, end;
-    for (int h = rows.end - 1; h >= rows.begin; h--) {
-        for (int s = g->kernel[1] - 1; s >= 0; s--) {
-            reach(g, s, q0, q1, &begin, &end);
-            if (begin >= end) {
-                continue;
-            }
-            const float *from = x + (long)h * g->in[1] + (long)begin * stride - g->pad[2] + s;
-            if (stride == 1) {
-                compare_values(from, 1, end - begin, best + (begin - q0));
-            } else if (stride == 2) {
-                compare_values(from, 2, end - begin, best + (begin - q0));
-            } else {
-                compare_values(from, stride, end - begin, best + (begin - q0));
+    int top = p * g->stride[0] - g->pad[0], left = q * g->stride[1] - g->pad[2];
+    for (int j = 0; j < CHUNK; j++) {
+        /* Where all is -inf nothing wins: the window's first place in the map. */
+        int column = left + j * g->stride[1];
+        best[j] = -INFINITY;
+        place[j] = (rows.begin - top) << state->bits | (column < 0 ? -column : 0);
+    }
+    for (int h = rows.begin; h < rows.end; h++) {
+        const float *line = lines + (long)h * g->stride[1] * state->line + q;
+        for (int s = 0; s < g->kernel[1]; s++) {
+            const float *from = line + state->tap[s];
+            int tap = (h - top) << state->bits | s;
+            for (int j = 0; j < CHUNK; j++) {
+                int wins = (from[j] > best[j]) | (from[j] != from[j]);
+                best[j] = wins ? from[j] : best[j];
+                place[j] = wins ? tap : place[j];
             }
         }
     }
 }
 
 static void fast_plane(const maxpool_state *state, const float *x, float *y, void *saved,
-                       size_t first)
+                       size_t first, float *lines)
 {
     const wtl_pool_geometry *g = &state->geometry;
+    spread(state, x, lines);
     for (int p = 0; p < g->out[0]; p++) {
         for (int q = 0; q < g->out[1]; q += CHUNK) {
-            int end = q + CHUNK < g->out[1] ? q + CHUNK : g->out[1], place[CHUNK] = {0};
-            float *best = y + (size_t)p * g->out[1] + q;
-            for (int j = 0; j < end - q; j++) {
-                best[j] = -INFINITY;
-            }
+            int count = q + CHUNK < g->out[1] ? CHUNK : g->out[1] - q, place[CHUNK];
+            float best[CHUNK];
+            size_t at = (size_t)p * g->out[1] + q;
+            chunk(state, lines, p, q, best, place);
+            memcpy(y + at, best, (size_t)count * sizeof *best);
             if (saved) {
-                chunk_places(g, state->bits, x, p, q, end, best, place);
-                store_places(saved, first + (size_t)p * g->out[1] + q, state->bytes, place,
-                             end - q);
-            } else {
-                chunk_values(g, x, p, q, end, best);
+                store_places(saved, first + at, state->bytes, place, count);
             }
+        }
+    }
+}
+
+/* ---- */
+
+static void forward_planes(const maxpool_state *state, const wtl_layer_run *run, long begin,
+                           long end, const float *x, float *y, float *lines)
+{
+    const wtl_pool_geometry *g = &state->geometry;
+    size_t in = (size_t)g->in[0] * g->in[1], out = (size_t)g->out[0] * g->out[1];
+    void *saved = run->training ? run->saved : NULL;
+    for (size_t i = 0; lines && i < lines_floats(state); i++) {
+        lines[i] = -INFINITY;
+    }
+    for (long i = begin; i < end; i++) {
+        if (lines) {
+            fast_plane(state, x + (size_t)i * in, y + (size_t)i * out, saved, (size_t)i * out,
+                       lines);
+        } else {
+            reference_plane(state, x + (size_t)i * in, y + (size_t)i * out, saved,
+                            (size_t)i * out);
         }
     }
 }
@@ -235,19 +270,14 @@ static void maxpool_forward(const void *self, const wtl_layer_run *run, const fl
 {
     const maxpool_state *state = self;
     const wtl_pool_geometry *g = &state->geometry;
-    size_t in = (size_t)g->in[0] * g->in[1], out = (size_t)g->out[0] * g->out[1];
     long planes = (long)run->n * g->c;
-    void (*plane)(const maxpool_state *, const float *, float *, void *, size_t) =
-        run->engine == WTL_ENGINE_REFERENCE ? reference_plane : fast_plane;
-    int parts = wtl_parts(planes, planes * (long)in, run->threads);
+    int parts = wtl_parts(planes, planes * g->in[0] * g->in[1], run->threads);
 #pragma omp parallel for num_threads(parts) schedule(static, 1)
     for (int part = 0; part < parts; part++) {
         long begin, end;
         wtl_share(planes, part, parts, &begin, &end);
-        for (long i = begin; i < end; i++) {
-            plane(state, x[0] + (size_t)i * in, y + (size_t)i * out,
-                  run->training ? run->saved : NULL, (size_t)i * out);
-        }
+        forward_planes(state, run, begin, end, x[0], y,
+                       state->fast ? (float *)run->scratch + part * lines_floats(state) : NULL);
     }
 }
 

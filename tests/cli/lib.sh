@@ -4,6 +4,7 @@
 # outputs in expected/ instead of comparing with them.
 set -u
 : "${WATTLE:?path of the wattle command}" "${WTL_SOURCE_DIR:?root of the sources}"
+[ -x "$WATTLE" ] || { echo "no command at $WATTLE"; exit 1; }
 expected=$WTL_SOURCE_DIR/tests/cli/expected
 work=$(mktemp -d)
 failures=0
@@ -108,7 +109,7 @@ make_part()
         labels+=$octal
         for ((p = 0; p < 64; p++)); do
             value=$(((i * 31 + p * p * 17 + p * i * 3 + key) % 97))
-            ((p / 16 == class)) && value=$((value + 150))
+            ((p / 16 == class)) && value=$((value + 12))
             printf -v octal '\\x%02x' $value
             images+=$octal
         done

@@ -18,9 +18,12 @@ expect 0 info googlenet-bvlc --json
 make_net "$work/tiny.net"
 cd "$work" || exit 1
 expect 0 info tiny.net --threads 1
-same_as info-tiny.txt "$work/out"
+sed -E 's/[0-9.]+ [KM]iB/N KiB/g' "$work/out" >"$work/planned"
+same_as info-tiny.txt "$work/planned"
 expect 0 info tiny.net --threads 1 --json
-same_as info-tiny.json "$work/out"
+# What the planner needs may change; that it tells may not.
+sed -E 's/("[a-z]+_bytes": )[1-9][0-9]+/\1N/' "$work/out" >"$work/planned"
+same_as info-tiny.json "$work/planned"
 # By hand: 8*9 + 2*8 + 4*128 + 4 parameters; 8*9*64 + 4*128 MACs.
 [ "$(field parameters)" = 604 ] || fail "parameters: $(field parameters)"
 [ "$(field macs)" = 5120 ] || fail "macs: $(field macs)"

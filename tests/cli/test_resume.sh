@@ -19,15 +19,15 @@ rows()
     fi
 }
 
-# After the first epoch by SIGTERM, then by SIGINT, then by SIGUSR1: wherever in an epoch that
-# is (an epoch has 144 steps).
+# An epoch has 144 steps; log.jsonl tells every eighth step of the run, metrics.csv the end of
+# an epoch.
 next="train $options --out parts"
 stops=0
-for signal in TERM INT USR1; do
-    before=$(rows parts)
+mid_epoch=0
+while read -r signal begun; do
     "$WATTLE" $next -q >out 2>err &
     pid=$!
-    wait_for '[ "$(rows parts)" -gt $((before + 1)) ] || ! kill -0 $pid 2>/dev/null'
+    wait_for "$begun || ! kill -0 \$pid 2>/dev/null"
     kill -$signal $pid 2>/dev/null
     wait $pid
     code=$?
@@ -35,9 +35,17 @@ for signal in TERM INT USR1; do
     [ "$(wc -l <err)" -eq 1 ] || fail "not one line after SIG$signal"
     grep -qF "go on with 'wattle train --resume --out parts'" err || fail "no way to go on"
     [ $code -eq 75 ] && stops=$((stops + 1))
+    cat err
+    step=$(sed -nE 's/.* after step ([0-9]+) of 144; .*/\1/p' err)
+    [ "${step:-0}" -gt 0 ] && [ "$step" -lt 144 ] && mid_epoch=$((mid_epoch + 1))
     next="train --resume --out parts"
-done
+done <<'STOPS'
+TERM grep -qs '"epoch":2,"step":160,' parts/log.jsonl
+INT grep -qs '"epoch":5,"step":640,' parts/log.jsonl
+USR1 [ "$(rows parts)" -gt 8 ]
+STOPS
 [ $stops -eq 3 ] || fail "interrupted $stops times, not 3"
+[ $mid_epoch -ge 1 ] || fail "never interrupted inside an epoch"
 expect 0 train --resume --out parts
 cmp whole/ckpt/last.wtl parts/ckpt/last.wtl || fail "the resumed run has other bytes"
 cmp whole/ckpt/best.wtl parts/ckpt/best.wtl || fail "the resumed run has another best"

@@ -43,14 +43,18 @@ expect_error 64 "--force" $train --out a -q
 expect 0 $train --out a --epochs 3 --batch 16 --lr 0.05 -q --force
 cmp a/ckpt/last.wtl b/ckpt/last.wtl || fail "--force gives other bytes"
 
-# eval: the same validation images as in training, so the same figures.
-expect 0 train --resume --out a --json -q
+# eval: the images that were held out under seed 5, so the same figures as in training.
+expect 0 train --resume --out c --json -q
 top1=$(field val_top1)
-expect 0 eval a/ckpt/last.wtl --data idx:d --json
+loss=$(field val_loss)
+expect 0 eval c/ckpt/last.wtl --data idx:d --json
 [ "$(field images)" = 32 ] || fail "images: $(field images)"
 [ "$(field top1)" = "$top1" ] || fail "eval says $(field top1), training $top1"
+awk "BEGIN { exit !($loss > 0.01 && ($(field loss) / $loss - 1) ^ 2 < 1e-10) }" ||
+    fail "eval says loss $(field loss), training $loss"
 [ "$(field top5)" = 100.0 ] || fail "top5: $(field top5)"
-[ -n "$(field loss)" ] || fail "no loss"
+expect 0 eval c/ckpt/last.wtl --data idx:d --json --seed 6
+awk "BEGIN { exit !(($(field loss) / $loss - 1) ^ 2 > 1e-10) }" || fail "--seed changes nothing"
 expect 0 eval c/ckpt/last.wtl --data idx:d@test --confusion -b 7
 in_output "80 images"
 in_output "Acc@1 "
@@ -63,6 +67,18 @@ expect 0 eval c/ckpt/last.wtl --data idx:d@test --confusion --engine reference
 expect 0 eval c/ckpt/last.wtl --data idx:d@train --images 10
 in_output "10 images"
 
+# eval that is interrupted: 130 and one line. The handler is there before the first image.
+sed 's/^ip1.*/conv2 = conv drop1 out=256 kernel=3 pad=1\nconv3 = conv conv2 out=64 kernel=3 pad=1\nip1 = dense conv3 out=classes/' tiny.net >slow.net
+expect 0 train --net slow.net --data idx:d --threads 1 --out slow --epochs 1 -q
+"$WATTLE" eval slow/ckpt/last.wtl --data idx:d@train --engine reference -q --batch 1 >out 2>err &
+pid=$!
+wait_for '[ $((16#$(sed -n "s/^SigCgt:\t//p" /proc/$pid/status) & 2)) -ne 0 ]'
+kill -INT $pid
+wait $pid
+code=$?
+[ $code -eq 130 ] || fail "exit $code, not 130, of an interrupted eval"
+[ "$(wc -l <err)" -eq 1 ] && grep -q '^wattle: ' err && [ ! -s out ] || fail "eval: $(cat err out)"
+
 # info of a checkpoint: density, and how it was trained.
 expect 0 info a/ckpt/last.wtl
 in_output "density"
@@ -70,6 +86,21 @@ in_output "1.0000 of the weights"
 in_output "trained"
 expect 0 info a/ckpt/last.wtl --json
 [ "$(field parameters)" = 604 ] || fail "parameters of the checkpoint"
+
+# infer: an 8x8 gray PNG whose rows 4 and 5 are bright, which is class 2.
+base64 -d >two.png <<'PNG'
+iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAAQklEQVR42mNg4BZT1DF38mVQNbB2C4xhE2TwCk3g
+ElXQNmPgk1TRt3INiGY4AQUIhoy6ka1HcBwHg6NPOCOPuJIuAK7qFZwhUqr8AAAAAElFTkSuQmCC
+PNG
+expect 0 infer a/ckpt/last.wtl two.png --top 2
+[ "$(sed -n 1p out)" = two.png ] && [ "$(wc -l <out)" -eq 3 ] || fail "infer: $(cat out)"
+sed -n 2p out | grep -qE '^ +[0-9.]+ %  (class )?2$' || fail "not class 2: $(cat out)"
+expect 0 infer a/ckpt/last.wtl two.png two.png --json --engine reference
+[ "$(grep -c '"file": "two.png"' out)" -eq 2 ] || fail "infer: not two pictures"
+[ "$(grep -c '"probability"' out)" -eq 8 ] || fail "infer: not all four classes twice"
+# A picture that cannot be read does not keep the others from being shown.
+expect 66 infer a/ckpt/last.wtl none.png two.png
+[ "$(wc -l <err)" -eq 1 ] && [ "$(sed -n 1p out)" = two.png ] || fail "infer stops early"
 
 # Inputs that are missing: 66.
 expect_error 66 "none.wtl" eval none.wtl --data idx:d
@@ -102,8 +133,7 @@ expect_error 73 "" $train --out tiny.net -q
 "$WATTLE" eval a/ckpt/last.wtl --data idx:d -q >/dev/full 2>err
 [ $? -eq 73 ] || fail "eval: a full disk is not told"
 # A loss that is no number: 1, and the run keeps its last good checkpoint.
-sed '/bn1/d; s/relu bn1/relu conv1/' tiny.net >plain.net
-printf 'relu1 = relu conv1\n' >>/dev/null
+sed '/bn1/d' tiny.net >plain.net
 sed -i '/^conv1/a relu1 = relu conv1' plain.net
 expect_error 1 "" train --net plain.net --data idx:d --out nan --lr 1e6 --momentum 0.99 \
     --schedule constant --threads 1 -q --epochs 50

@@ -15,8 +15,8 @@ trian
 help trian
 train
 train --net lenet5
-train --net lenet5 --data fashion-mnist
-train --net lenet5 --data fashion-mnist --out r extra
+train --net lenet5 --data idx:d
+train --net lenet5 --data idx:d --out r extra
 train --eproch 3
 train -z
 train --epochs
@@ -36,17 +36,17 @@ train --resume
 train --resume --out r --lr 0.1
 train --resume --out r --force
 train --resume --out r --seed 1
-train --net lenet5 --data fashion-mnist@test --out r
-train --net lenet5 --data fashion-mnist --out r --gamma 0.1
-train --net lenet5 --data fashion-mnist --out r --schedule step --final-share 0.1
-train --net lenet5 --data fashion-mnist --out r --epochs 3 --warmup 4
-train --net lenet5 --data fashion-mnist --out r --whole-train --val-share 0.2
-train --net lenet5 --data fashion-mnist --out r --augment cifr
+train --net lenet5 --data idx:d@test --out r
+train --net lenet5 --data idx:d --out r --gamma 0.1
+train --net lenet5 --data idx:d --out r --schedule step --final-share 0.1
+train --net lenet5 --data idx:d --out r --epochs 3 --warmup 4
+train --net lenet5 --data idx:d --out r --whole-train --val-share 0.2
+train --net lenet5 --data idx:d --out r --augment cifr
 eval
 eval a.wtl
-eval a.wtl b.wtl --data fashion-mnist
-eval a.wtl --data fashion-mnist --engine blass
-eval a.wtl --data fashion-mnist --images 0
+eval a.wtl b.wtl --data idx:d
+eval a.wtl --data idx:d --engine blass
+eval a.wtl --data idx:d --images 0
 infer
 infer a.wtl
 infer a.wtl b.png --top 0

@@ -391,3 +391,12 @@ void wtl_harness_check_repeats(const wtl_layer_case *c)
 {
     compare_runs(c, c, compare_bytes, 0.0);
 }
+
+void wtl_harness_check_threads(const wtl_layer_case *c)
+{
+    wtl_layer_case one = *c, more = *c;
+    one.threads = 1;
+    for (more.threads = 2; more.threads <= 3; more.threads++) {
+        compare_runs(&more, &one, compare_bytes, 0.0);
+    }
+}

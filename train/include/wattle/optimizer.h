@@ -71,7 +71,7 @@ typedef enum wtl_schedule_kind {
 typedef struct wtl_schedule {
     wtl_schedule_kind kind;
     double peak;
-    double warmup_epochs; /* linear from peak/100; onecycle: 0 means 30 % of the run */
+    double warmup_epochs;      /* linear from peak/100; onecycle: 0 means 30 % of the run */
     double step_epochs, gamma; /* step; step_epochs 0 means a third of the run */
     double final_share;        /* cosine, onecycle: 0..1 of the peak at the end */
 } wtl_schedule;

@@ -40,7 +40,7 @@ typedef struct wtl_train_options {
     double save_minutes; /* a mid-epoch checkpoint this often; 0 means 5 */
 } wtl_train_options;
 
-/* Fill in what a new user would want: 10 epochs, batch 128, nesterov 0.9, decay 5e-4,
+/* Fill in what a new user would want (net and data stay ""): 10 epochs, batch 128, nesterov 0.9, decay 5e-4,
  * onecycle peak 0.1, no smoothing, augment "none". */
 WTL_API void wtl_train_defaults(wtl_train_options *options);
 
@@ -48,7 +48,8 @@ typedef struct wtl_train_event {
     enum { WTL_TRAIN_STEP, WTL_TRAIN_EPOCH, WTL_TRAIN_SAVED, WTL_TRAIN_NOTE } kind;
     int epoch, epochs;                   /* epoch counts from 1 */
     long step, steps;                    /* in this epoch */
-    double loss, top1;                   /* of this epoch so far (training images) */
+    double loss, top1;                   /* of this epoch so far (training images); here
+                                            and below losses are means, top-k percent */
     double val_loss, val_top1, val_top5; /* EPOCH; NaN without validation */
     double rate;                         /* learning rate */
     double images_per_second, eta_seconds;
@@ -58,7 +59,9 @@ typedef struct wtl_train_event {
 typedef struct wtl_train_hooks {
     void (*event)(void *context, const wtl_train_event *event); /* may be NULL */
     double (*seconds)(void *context); /* a monotonic clock; NULL: no timings */
-    int (*stop)(void *context);       /* non-zero: save and return WTL_E_STOPPED; may be NULL */
+    int (*stop)(void *context);       /* asked before each step and after each batch of the
+                                         validation; non-zero: save and return WTL_E_STOPPED;
+                                         may be NULL */
     void *context;
 } wtl_train_hooks;
 
@@ -68,12 +71,17 @@ typedef struct wtl_train_result {
     double val_loss, val_top1, val_top5; /* of the last epoch */
     double best_val_top1;
     int best_epoch;
-    double seconds;
-} wtl_train_result;
+    double seconds; /* of this call */
+} wtl_train_result; /* without a validation or an epoch, what is missing is NaN */
 
 /* Train into the folder `run`. A new run refuses a folder that has a checkpoint unless
- * `force`. With `resume` the run's config.json is read and `options` is ignored but for
- * threads and epochs (0: as before): the run goes on bit for bit.
+ * `force`; nothing is written before data, net and options are found good. With `resume` the
+ * run's config.json is read and `options` (may be NULL) is ignored but for threads and epochs
+ * (0: as before): the run goes on bit for bit, or begins again if it was killed before its
+ * first checkpoint. With `from` and an empty `net` the net is that of the checkpoint. `hooks`
+ * and `result` may be NULL. Checkpoints hold the meta "config", "data" (name, split_seed,
+ * val_share, whole_train: what finds the held-out images again), in last.wtl "training" and
+ * "optimizer", in best.wtl "best"; best.wtl has the averaged weights when there is an EMA.
  *   WTL_E_STOPPED  stopped by the hook; saved
  *   WTL_E_NAN      the loss became NaN; last.wtl is the last good state
  *   WTL_E_MISSING, WTL_E_FORMAT, WTL_E_SHAPE, WTL_E_WRITE, WTL_E_NOMEM, WTL_E_ARG */
