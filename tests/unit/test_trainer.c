@@ -579,6 +579,14 @@ static void the_net_must_suit_the_data(void **state)
              wtl_test_path("data"));
     assert_fails(train("unsuited", &o, false, &w, NULL, &err), WTL_E_SHAPE, &err, want);
 
+    static const char heads[] = "net heads\nclasses 10\ninput data 1x8x8\n"
+                                "a = dense data out=2\nside = softmax a aux=yes\n"
+                                "d = dense data out=classes\np = softmax d\n";
+    wtl_test_write(wtl_test_path("heads.net"), heads, strlen(heads));
+    snprintf(o.net, sizeof o.net, "%s", wtl_test_path("heads.net"));
+    assert_fails(train("unsuited", &o, false, &w, NULL, &err), WTL_E_SHAPE, &err,
+                 "net heads: its head side tells 2 classes apart, its head p 4");
+
     o = tiny_options();
     snprintf(o.data, sizeof o.data, "idx:%s@test", wtl_test_path("data"));
     snprintf(want, sizeof want, "data: %s: training uses @train; leave @test out", o.data);
