@@ -367,6 +367,26 @@ static void two_threads_resume_bit_for_bit(void **state)
     assert_same_file(in_run("two", "ckpt/last.wtl"), in_run("two-stopped", "ckpt/last.wtl"));
 }
 
+/* Everything at once that has a state or scales a step. */
+static void adam_with_clipping_and_decay_of_all_resumes_bit_for_bit(void **state)
+{
+    (void)state;
+    wtl_train_options o = tiny_options();
+    watch w = {0};
+    o.optimizer.kind = WTL_OPTIMIZER_ADAM;
+    o.optimizer.clip_norm = 0.5;
+    o.optimizer.decay_all = true;
+    o.schedule.peak = 0.003;
+    o.epochs = 2;
+    assert_ok(train("adam", &o, false, &w, NULL, NULL));
+    w = (watch){.stop_at = 11};
+    assert_int_equal(train("adam-stopped", &o, false, &w, NULL, NULL), WTL_E_STOPPED);
+    w = (watch){0};
+    assert_ok(train("adam-stopped", NULL, true, &w, NULL, NULL));
+    assert_same_file(in_run("adam", "ckpt/last.wtl"), in_run("adam-stopped", "ckpt/last.wtl"));
+    assert_same_file(in_run("adam", "ckpt/best.wtl"), in_run("adam-stopped", "ckpt/best.wtl"));
+}
+
 /* As after kill -9: newer files lie beside an older last.wtl, and the log is torn. */
 static void a_killed_run_goes_on_from_its_last_checkpoint(void **state)
 {
@@ -704,6 +724,7 @@ int main(void)
         WTL_TEST(a_stopped_and_resumed_run_equals_an_uninterrupted_one),
         WTL_TEST(a_run_stopped_every_few_steps_equals_an_uninterrupted_one),
         WTL_TEST(two_threads_resume_bit_for_bit),
+        WTL_TEST(adam_with_clipping_and_decay_of_all_resumes_bit_for_bit),
         WTL_TEST(a_killed_run_goes_on_from_its_last_checkpoint),
         WTL_TEST(an_interrupted_epoch_counts_all_its_seconds),
         WTL_TEST(a_run_killed_before_its_first_checkpoint_begins_again),
