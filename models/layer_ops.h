@@ -47,7 +47,7 @@ typedef struct wtl_layer_plan {
     /* Filled in by setup(): */
     size_t scratch_bytes; /* working memory, shared between layers, contents not kept */
     size_t saved_bytes;   /* kept from forward to backward (argmax, batch statistics, ...) */
-    const char *kernel;   /* static text for `wattle info --kernels`; NULL: nothing to tell */
+    const char *kernel;   /* static text for `wattle info --kernels`; NULL: the kind's word */
 } wtl_layer_plan;
 
 /* What a layer is given in a run. */

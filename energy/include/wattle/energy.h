@@ -89,9 +89,10 @@ typedef struct wtl_energy_marginals {
     double per_weight;        /* dE / d weight_nonzeros */
     double per_ifmap_nonzero; /* dE / d (-ifmap_zeros) */
     double per_ofmap_nonzero;
-    double per_filter;  /* E(M) - E(M-1), sizes of this layer alone, cached mapping */
-    double per_channel; /* E(C) - E(C-1) */
-    double per_weight_bit, per_ifmap_bit, per_ofmap_bit; /* E(b) - E(b-1) */
+    /* E(M) - E(M-1) and E(C) - E(C-1): sizes of this layer alone, densities as they are, cached
+     * mapping. With groups, every group loses one and this is a group's share. */
+    double per_filter, per_channel;
+    double per_weight_bit, per_ifmap_bit, per_ofmap_bit; /* E(b) - E(b-1); 0 at 1 bit */
 } wtl_energy_marginals;
 
 /* Exact one-sided derivatives (towards fewer) and differences at `query`. */

@@ -73,6 +73,8 @@ typedef struct wtl_mapping {
  * (all under WTL_READ). RF: scratchpad accesses. */
 typedef struct wtl_access_counts {
     double words[WTL_LEVEL_MAC][WTL_DATA_COMPUTATION][2];
+    /* Of these, words that zeros never save: spilled partial sums, presence bits, ... */
+    double whole[WTL_LEVEL_MAC][WTL_DATA_COMPUTATION][2];
     double macs;
     int active_pes;
     double buffer_ifmap_words, buffer_psum_words, buffer_weight_words; /* stored at once */
