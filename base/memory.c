@@ -30,7 +30,7 @@ bool wtl_add(size_t a, size_t b, size_t *sum)
 void *wtl_alloc(size_t count, size_t size)
 {
     size_t bytes;
-    if (!wtl_mul(count, size, &bytes) || bytes > SIZE_MAX - WTL_ALIGNMENT) {
+    if (!wtl_mul(count, size, &bytes) || bytes > PTRDIFF_MAX - WTL_ALIGNMENT) {
         return NULL;
     }
     if (bytes == 0) {
@@ -60,7 +60,7 @@ void *wtl_alloc_pages(size_t bytes)
     if (bytes == 0) {
         bytes = 1;
     }
-    if (bytes > SIZE_MAX / 2) {
+    if (bytes > PTRDIFF_MAX - HUGE_PAGE_BYTES) {
         return NULL;
     }
     void *memory = mmap(NULL, whole_pages(bytes), PROT_READ | PROT_WRITE,

@@ -27,6 +27,9 @@ void wtl_flush_denormals(void)
 
 void wtl_threads_prepare(int threads)
 {
+    /* First in the caller: libomp's threads take over its mode at every fork, and it gets its
+     * own back at every join. */
+    wtl_flush_denormals();
 #pragma omp parallel num_threads(threads > 0 ? threads : 1)
     {
         wtl_flush_denormals();

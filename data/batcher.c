@@ -373,14 +373,12 @@ static wtl_status count_unreadable(wtl_batcher *b, const slot *s, wtl_error *err
         b->options.most_unreadable > 0.0 ? b->options.most_unreadable : default_share;
     size_t images = wtl_dataset_count(b->dataset);
     for (int i = 0; i < s->bad_count; i++) {
-        if (b->known_bad[s->bad[i]]) {
-            continue;
-        }
-        b->known_bad[s->bad[i]] = true;
-        b->unreadable++;
-        if (b->report) {
+        bool *known = &b->known_bad[s->bad[i]];
+        b->unreadable += !*known;
+        if (!*known && b->report) {
             b->report(b->report_context, s->problems[i].text);
         }
+        *known = true;
         if (b->unreadable > 1 && (double)b->unreadable > share * (double)images) {
             return wtl_fail(err, WTL_E_FORMAT,
                             "%s: too many unreadable pictures: %zu of %zu, the latest %s",

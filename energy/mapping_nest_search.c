@@ -13,9 +13,12 @@
  * - of channel tiles, all but the largest that fits and the smallest: more channels in the
  *   buffer only save partial sums, unless without any the weights find the array unchanged;
  * - whatever a lower bound already shows to cost more than the best so far.
+ *
+ * This takes for granted that a level costs no less than the one inside it.
  */
 #include "mapping_nest.h"
 
+#include <assert.h>
 #include <math.h>
 
 enum {
@@ -557,6 +560,7 @@ wtl_status wtl_nest_search(wtl_nest_mapping *out, const wtl_hardware *hw,
                            const wtl_work_layer *layer, wtl_error *err)
 {
     *out = (wtl_nest_mapping){0};
+    assert(hw->dataflow != WTL_ROW_STATIONARY);
     search s;
     open_search(&s, hw, layer);
     s.dram_floor = least_dram_energy(&s);

@@ -14,7 +14,7 @@ enum { PREFIX = 24 };
 
 static void look_at_everything(const wtl_checkpoint *c)
 {
-    volatile unsigned char sink = 0;
+    unsigned char sink = 0;
     for (int i = 0; i < wtl_checkpoint_tensor_count(c); i++) {
         wtl_tensor_view view = wtl_checkpoint_tensor(c, i), found;
         for (size_t k = 0; k < view.count * sizeof(float); k++) {
@@ -29,6 +29,8 @@ static void look_at_everything(const wtl_checkpoint *c)
     }
     (void)wtl_checkpoint_meta(c, "epoch");
     (void)wtl_checkpoint_net(c);
+    volatile unsigned char read = sink;
+    (void)read;
 }
 
 static void parse(const uint8_t *bytes, size_t length)

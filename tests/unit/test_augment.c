@@ -20,6 +20,9 @@ static void prepare(const wtl_preprocess *p, const wtl_augment *a, const wtl_ima
     wtl_error err = {0};
     wtl_normalise_prepare(&table, p);
     wtl_rng rng = wtl_rng_make(5, WTL_RNG_AUGMENT, 0, key);
+    /* What an earlier picture left behind. */
+    assert_ok(wtl_image_resize(&space.framed, p->width, p->height, 3));
+    memset(space.framed.pixels, 213, space.framed.capacity);
     wtl_fill_nan(out, (size_t)p->channels * (size_t)p->height * (size_t)p->width);
     if (wtl_prepare_image(p, &table, a, &rng, image, &space, out, &err) != WTL_OK) {
         fail_msg("%s", err.text);

@@ -194,6 +194,29 @@ static void batches_are_the_same_for_any_number_of_workers(void **state)
     wtl_dataset_free(set);
 }
 
+static void augmentation_is_of_the_epoch_and_the_image_alone(void **state)
+{
+    (void)state;
+    static epoch_record shuffled, plain, later;
+    wtl_dataset *set = numbered_set();
+    wtl_batch_options o = augmented_options();
+    wtl_batcher *batcher = created(set, &o);
+    record_epoch(batcher, 3, 0, &shuffled);
+    wtl_batcher_free(batcher);
+    o.shuffle = false;
+    batcher = created(set, &o);
+    record_epoch(batcher, 3, 0, &plain);
+    record_epoch(batcher, 4, 0, &later);
+    for (int i = 0; i < IMAGES; i++) {
+        size_t index = shuffled.indices[i];
+        assert_memory_equal(shuffled.values + i * VALUES, plain.values + index * VALUES,
+                            VALUES * sizeof(float));
+    }
+    assert_memory_not_equal(plain.values, later.values, sizeof plain.values);
+    wtl_batcher_free(batcher);
+    wtl_dataset_free(set);
+}
+
 static void a_run_can_go_on_at_any_batch(void **state)
 {
     (void)state;
@@ -252,6 +275,35 @@ static void an_epoch_can_be_left_at_any_time(void **state)
         wtl_batcher_free(batcher);
     }
     wtl_batcher_free(NULL);
+    wtl_dataset_free(set);
+}
+
+static void a_batch_half_made_does_not_reach_the_next_epoch(void **state)
+{
+    (void)state;
+    wtl_dataset *set = numbered_set();
+    wtl_batch_options o = plain_options();
+    /* Large inputs, so that workers are met in the middle of a batch. */
+    o.preprocess.height = o.preprocess.width = o.preprocess.resize = 200;
+    o.preprocess.rule = WTL_RESIZE_WARP;
+    o.batch = 4;
+    o.workers = 3;
+    wtl_batcher *batcher = created(set, &o);
+    for (uint64_t epoch = 0; epoch < 10; epoch++) {
+        assert_ok(wtl_batcher_start(batcher, epoch, 0, NULL));
+        (void)next(batcher); /* others are under way now */
+        assert_ok(wtl_batcher_start(batcher, epoch, 1, NULL));
+        for (int index = 4; index < IMAGES;) {
+            wtl_batch b = next(batcher);
+            assert_int_equal(b.number, index / 4);
+            assert_int_equal(b.count, index + 4 <= IMAGES ? 4 : IMAGES - index);
+            for (int j = 0; j < b.count; j++, index++) {
+                assert_int_equal(b.indices[j], index);
+                assert_close(b.images[(size_t)(j + 1) * 40000 - 1], index + 1, 0.0);
+            }
+        }
+    }
+    wtl_batcher_free(batcher);
     wtl_dataset_free(set);
 }
 
@@ -341,7 +393,7 @@ static void unreadable_pictures_are_left_out_and_told_once(void **state)
     wtl_text told = {0};
     wtl_batcher_on_unreadable(batcher, note_message, &told);
     assert_int_equal(wtl_batcher_unreadable(batcher), 0);
-    for (uint64_t epoch = 0; epoch < 2; epoch++) {
+    for (uint64_t epoch = 0; epoch < 20; epoch++) {
         record_epoch(batcher, epoch, 0, &r);
         static const int counts[BATCHES] = {4, 5, 4, 5, 2};
         assert_memory_equal(r.counts, counts, sizeof counts);
@@ -395,7 +447,7 @@ static void one_unreadable_picture_never_stops_and_two_may(void **state)
     wtl_batcher_free(batcher);
     wtl_dataset_free(set);
 
-    set = damaged_set(10, 6); /* 0 and 6: more than 1 % */
+    set = damaged_set(12, 6); /* 0 and 6: more than 1 % */
     batcher = created(set, &o);
     assert_ok(wtl_batcher_start(batcher, 0, 0, NULL));
     assert_int_equal(next(batcher).count, 4);
@@ -403,18 +455,24 @@ static void one_unreadable_picture_never_stops_and_two_may(void **state)
     wtl_error err;
     char want[WTL_ERROR_TEXT_SIZE];
     snprintf(want, sizeof want,
-             "%s: too many unreadable pictures: 2 of 10, the latest %s: neither PNG nor JPEG: "
+             "%s: too many unreadable pictures: 2 of 12, the latest %s: neither PNG nor JPEG: "
              "begins with bytes 6e 6f 20 70",
              wtl_dataset_name(set), wtl_test_path("bad/6.png"));
     for (int i = 0; i < 2; i++) { /* the failure stays */
         assert_fails(wtl_batcher_next(batcher, &batch, &err), WTL_E_FORMAT, &err, want);
         assert_int_equal(batch.count, 0);
     }
+    assert_ok(wtl_batcher_start(batcher, 1, 2, NULL)); /* until another start */
+    assert_int_equal(next(batcher).count, 2);
+    assert_int_equal(next(batcher).count, 0);
+    assert_ok(wtl_batcher_start(batcher, 1, 0, NULL)); /* but there are still too many */
+    assert_int_equal(wtl_batcher_next(batcher, &batch, &err), WTL_E_FORMAT);
+    assert_int_equal(wtl_batcher_unreadable(batcher), 2);
     wtl_batcher_free(batcher);
     o.most_unreadable = 0.2;
     batcher = created(set, &o);
     record_epoch(batcher, 0, 0, &r);
-    assert_int_equal(r.images, 8);
+    assert_int_equal(r.images, 10);
     wtl_batcher_free(batcher);
     wtl_dataset_free(set);
 }
@@ -518,8 +576,10 @@ int main(void)
         WTL_TEST(an_epoch_without_shuffle_is_the_set_in_order),
         WTL_TEST(a_shuffled_epoch_has_each_image_once_in_an_order_of_its_own),
         WTL_TEST(batches_are_the_same_for_any_number_of_workers),
+        WTL_TEST(augmentation_is_of_the_epoch_and_the_image_alone),
         WTL_TEST(a_run_can_go_on_at_any_batch),
         WTL_TEST(an_epoch_can_be_left_at_any_time),
+        WTL_TEST(a_batch_half_made_does_not_reach_the_next_epoch),
         WTL_TEST(a_batch_stays_valid_until_the_next_call),
         WTL_TEST(a_short_last_batch_can_be_dropped),
         WTL_TEST(unreadable_pictures_are_left_out_and_told_once),

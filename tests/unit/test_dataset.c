@@ -365,6 +365,7 @@ static void folders_are_classes_in_order_of_their_names(void **state)
     write_picture("flat/ant/z.png", 30);
     write_picture("flat/ant/.hidden.png", 99);
     write_picture("flat/ant/notes.txt", 99);
+    wtl_test_write(wtl_test_path("flat/ant/README"), "?", 1);
     write_picture("flat/.git/a.png", 99);
     write_picture("flat/loose.png", 99);
     write_picture("elsewhere/far.png", 40);

@@ -547,6 +547,55 @@ static void the_last_filter_and_channel_cost_the_whole_layer(void **state)
     wtl_energy_oracle_free(oracle);
 }
 
+/* ---- other dataflows ---- */
+
+static wtl_hardware nest_hardware(void)
+{
+    wtl_hardware hw = case_small(WTL_COUNT_ROWS);
+    hw.dataflow = WTL_OUTPUT_STATIONARY;
+    hw.compress[WTL_LEVEL_DRAM][WTL_DATA_OFMAP] = WTL_COMPRESS_PRESENCE;
+    return hw;
+}
+
+/* Channels in two halves around DRAM: each of the 4 sums leaves, comes back and leaves again;
+ * only the second time it is an ofmap, of which 1/2 + 1/16 is stored. */
+static void partial_sums_in_dram_are_not_compressed(void **state)
+{
+    (void)state;
+    const case_shape shape = {"spill", 2, 2, 1, 1, 1, 0, 1};
+    wtl_work_layer layer = case_layer(&shape, 1, 1);
+    layer.ofmap.zeros = 2;
+    wtl_hardware hw = nest_hardware();
+    wtl_mapping mapping;
+    wtl_error err = {0};
+    assert_ok(wtl_mapping_parse(&mapping, WTL_OUTPUT_STATIONARY,
+                                "DRAM: C2 P2 Q2 | buffer: | X: | Y: | RF:", &err));
+    wtl_layer_energy got = energy_of(&hw, &layer, true, mapping);
+    assert_close(got.energy[WTL_DATA_OFMAP][WTL_LEVEL_DRAM], 200 * (4 + 4 + 4 * 9 / 16.0), 0.0);
+}
+
+static void the_oracle_gives_the_estimate_of_a_nest(void **state)
+{
+    (void)state;
+    wtl_hardware hw = nest_hardware();
+    hw.zero_weight = WTL_ZERO_SKIPS;
+    wtl_work_layer layer = sparse_layer();
+    wtl_energy_oracle *oracle = oracle_of(&hw, &layer, 1);
+    wtl_energy_report report = report_of(&hw, &layer, 1, NULL);
+    wtl_energy_query now = wtl_energy_oracle_now(oracle, 0);
+    assert_close(wtl_energy_oracle_ask(oracle, 0, &now), report.total, 0.0);
+    wtl_work_layer fewer = layer;
+    fewer.filter.count = fewer.ofmap.channels = 3;
+    fewer.filter.zeros = 27;
+    fewer.ofmap.zeros = 72;
+    double less_here = energy_of(&hw, &fewer, true, report.layers[0].mapping).total;
+    assert_close(wtl_energy_oracle_marginals(oracle, 0, &now).per_filter,
+                 report.total - less_here, 1e-9 * report.total);
+    assert_true(less_here < report.total);
+    wtl_energy_report_clear(&report);
+    wtl_energy_oracle_free(oracle);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -567,6 +616,8 @@ int main(void)
         WTL_TEST(at_a_kink_the_slope_is_that_towards_fewer),
         WTL_TEST(size_marginals_are_differences_of_estimates),
         WTL_TEST(the_last_filter_and_channel_cost_the_whole_layer),
+        WTL_TEST(partial_sums_in_dram_are_not_compressed),
+        WTL_TEST(the_oracle_gives_the_estimate_of_a_nest),
     };
     return WTL_RUN("energy", tests);
 }

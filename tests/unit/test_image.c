@@ -239,6 +239,49 @@ static void damage_is_told_in_one_line(void **state)
     wtl_image_clear(&image);
 }
 
+/* The place of marker ff `code`. */
+static size_t marker(wtl_test_file jpeg, unsigned char code)
+{
+    size_t at = 0;
+    while (jpeg.bytes[at] != 0xff || jpeg.bytes[at + 1] != code) {
+        at++;
+        assert_true(at + 1 < jpeg.length);
+    }
+    return at;
+}
+
+static void jpegs_that_lack_pixels_are_refused_and_stray_bytes_let_pass(void **state)
+{
+    (void)state;
+    enum { W = 16, H = 16, DHT = 0xc4, SOS = 0xda, EOI = 0xd9 };
+    unsigned char gray[W * H];
+    for (int i = 0; i < W * H; i++) {
+        gray[i] = (unsigned char)(i * 7 % 256);
+    }
+    wtl_test_file jpeg = wtl_test_make_jpeg(
+        (wtl_test_jpeg){.width = W, .height = H, .components = 1, .pixels = gray});
+    size_t middle = (marker(jpeg, SOS) + jpeg.length) / 2;
+    unsigned char kept[2] = {jpeg.bytes[middle], jpeg.bytes[middle + 1]};
+    wtl_image image = {0};
+    wtl_error err;
+    jpeg.bytes[middle] = 0xff;
+    jpeg.bytes[middle + 1] = EOI;
+    assert_fails(wtl_image_decode(&image, jpeg.bytes, jpeg.length, "a.jpg", &err), WTL_E_FORMAT,
+                 &err, "a.jpg: damaged JPEG: Corrupt JPEG data: premature end of data segment");
+    memcpy(jpeg.bytes + middle, kept, 2);
+
+    enum { STRAY = 3 };
+    size_t at = marker(jpeg, DHT);
+    wtl_test_file longer = {malloc(jpeg.length + STRAY), jpeg.length + STRAY};
+    assert_non_null(longer.bytes);
+    memcpy(longer.bytes, jpeg.bytes, at);
+    memset(longer.bytes + at, 0x11, STRAY);
+    memcpy(longer.bytes + at + STRAY, jpeg.bytes + at, jpeg.length - at);
+    free(jpeg.bytes);
+    decodes_to(longer, W, H, 1, gray, 2);
+    wtl_image_clear(&image);
+}
+
 static void jpegs_of_hundreds_of_scans_are_refused(void **state)
 {
     (void)state;
@@ -310,6 +353,8 @@ static void sizes_are_checked_before_pixels_are_allocated(void **state)
         assert_null(image.pixels);
     }
     wtl_image image = {0};
+    assert_int_equal(wtl_image_decode(&image, png.bytes, png.length, "bomb", &err),
+                     WTL_E_RANGE); /* whatever else is wrong */
     set_png_size(png.bytes, 8192, 8192);
     assert_fails(wtl_image_decode(&image, png.bytes, png.length, "bomb", &err), WTL_E_FORMAT,
                  &err, "bomb: damaged PNG: 67 bytes cannot hold 8192 x 8192 pixels");
@@ -390,6 +435,7 @@ int main(void)
         WTL_TEST(a_png_called_jpeg_is_told_by_its_content),
         WTL_TEST(cut_files_are_refused_at_every_length),
         WTL_TEST(damage_is_told_in_one_line),
+        WTL_TEST(jpegs_that_lack_pixels_are_refused_and_stray_bytes_let_pass),
         WTL_TEST(jpegs_of_hundreds_of_scans_are_refused),
         WTL_TEST(sizes_are_checked_before_pixels_are_allocated),
         WTL_TEST(every_failing_allocation_is_no_memory),

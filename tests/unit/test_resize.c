@@ -1,7 +1,7 @@
 #include "wtl_test.h"
 
 #include "data/pipeline.h"
-#include "wattle/memory.h"
+#include "wattle/file.h"
 
 #include <string.h>
 
@@ -71,10 +71,10 @@ static void antialiasing_weighs_all_pixels_a_reduction_covers(void **state)
 
 enum { W = 7, H = 5 };
 
-static void fill_pattern(unsigned char *pixels, int channels)
+static void fill_pattern(unsigned char *pixels, int width, int height, int channels)
 {
-    for (int y = 0; y < H; y++) {
-        for (int x = 0; x < W; x++) {
+    for (int y = 0; y < height; y++) {
+        for (int x = 0; x < width; x++) {
             for (int c = 0; c < channels; c++) {
                 *pixels++ =
                     (unsigned char)((37 * x * x + 91 * y + 53 * c * x * y + 11 * c) % 256);
@@ -103,8 +103,8 @@ static void antialiasing_gives_pillows_bytes(void **state)
     static const unsigned char gray_3x5[15] = {48,  97, 103, 139, 188, 194, 175, 38,
                                                120, 65, 114, 120, 101, 129, 101};
     unsigned char gray[W * H], rgb[W * H * 3];
-    fill_pattern(gray, 1);
-    fill_pattern(rgb, 3);
+    fill_pattern(gray, W, H, 1);
+    fill_pattern(rgb, W, H, 3);
     wtl_view from_gray = {gray, W, W, H, 1}, from_rgb = {rgb, 3 * W, W, H, 3};
     resizes_to(wtl_resize_antialiased, from_rgb, 4, 3, rgb_4x3);
     resizes_to(wtl_resize_antialiased, from_gray, 10, 2, gray_10x2);
@@ -116,11 +116,35 @@ static void antialiasing_gives_pillows_bytes(void **state)
     resizes_to(wtl_resize_antialiased, wtl_view_part(from_gray, 1, 1, 5, 3), 2, 2, part_2x2);
 }
 
+/* CRC-32 of what the same Pillow gives for the pattern in 101 x 83 pixels of RGB. */
+static void antialiasing_gives_pillows_bytes_at_usual_sizes(void **state)
+{
+    (void)state;
+    enum { WIDE = 101, HIGH = 83 };
+    static const struct {
+        int width, height;
+        uint32_t crc;
+    } cases[] = {{37, 23, 0x97258488},   {150, 40, 0xec4dc7da}, {40, 150, 0xe1e944bb},
+                 {224, 224, 0x9a91cf86}, {100, 82, 0xeab4592d}, {1, 1, 0xd1eaceaa}};
+    static unsigned char rgb[WIDE * HIGH * 3];
+    fill_pattern(rgb, WIDE, HIGH, 3);
+    wtl_resize_space space = {0};
+    wtl_image out = {0};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        wtl_view from = {rgb, 3 * WIDE, WIDE, HIGH, 3};
+        assert_ok(wtl_resize_antialiased(&out, from, cases[i].width, cases[i].height, &space));
+        size_t bytes = (size_t)cases[i].width * (size_t)cases[i].height * 3;
+        assert_int_equal(wtl_crc32(0, out.pixels, bytes), cases[i].crc);
+    }
+    wtl_image_clear(&out);
+    wtl_resize_space_clear(&space);
+}
+
 static void the_same_size_is_a_copy(void **state)
 {
     (void)state;
     unsigned char rgb[W * H * 3];
-    fill_pattern(rgb, 3);
+    fill_pattern(rgb, W, H, 3);
     wtl_view whole = {rgb, 3 * W, W, H, 3};
     resizes_to(wtl_resize_antialiased, whole, W, H, rgb);
     resizes_to(wtl_resize_bilinear, whole, W, H, rgb);
@@ -169,6 +193,7 @@ int main(void)
         WTL_TEST(plain_bilinear_gives_the_hand_worked_values),
         WTL_TEST(antialiasing_weighs_all_pixels_a_reduction_covers),
         WTL_TEST(antialiasing_gives_pillows_bytes),
+        WTL_TEST(antialiasing_gives_pillows_bytes_at_usual_sizes),
         WTL_TEST(the_same_size_is_a_copy),
         WTL_TEST(flat_colour_stays_flat_at_any_size),
         WTL_TEST(every_failing_allocation_is_no_memory),

@@ -3,6 +3,7 @@
 #include "wattle/threads.h"
 
 #include <omp.h>
+#include <string.h>
 
 static void shares_cover_every_item_once_and_are_even(void **state)
 {
@@ -41,6 +42,10 @@ static void there_is_a_processor(void **state)
 }
 
 #if defined(__x86_64__)
+/* The second is the smallest normal number: half of it is denormal. In a file's scope, for
+ * gcc folds volatile variables of a parallel region. */
+static volatile float SMALL[2] = {0x1p-120f, 0x1p-126f};
+
 static void prepared_threads_flush_denormals(void **state)
 {
     (void)state;
@@ -48,16 +53,21 @@ static void prepared_threads_flush_denormals(void **state)
     float product[THREADS];
     wtl_fill_nan(product, THREADS);
     omp_set_dynamic(0);
+    int started = 0; /* threads that are there already do not inherit the mode */
+#pragma omp parallel num_threads(THREADS) reduction(+ : started)
+    {
+        started++;
+    }
+    assert_int_equal(started, THREADS);
     wtl_threads_prepare(THREADS);
 #pragma omp parallel num_threads(THREADS)
     {
-        volatile float tiny = 0x1p-120f;
-        product[omp_get_thread_num()] = tiny * tiny;
-        tiny = 0x1p-126f; /* the smallest normal: half of it is denormal */
-        product[omp_get_thread_num()] += tiny * 0.5f;
+        product[omp_get_thread_num()] = SMALL[0] * SMALL[0] + SMALL[1] * 0.5f;
     }
     for (int i = 0; i < THREADS; i++) {
-        assert_close(product[i], 0.0, 0.0);
+        uint32_t bits; /* as a float, a denormal would look like 0 from here */
+        memcpy(&bits, &product[i], sizeof bits);
+        assert_int_equal(bits, 0);
     }
     wtl_threads_prepare(0); /* taken as one */
 }
