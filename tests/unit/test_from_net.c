@@ -14,16 +14,23 @@ static wtl_netdef *parse(const char *text)
     return def;
 }
 
-static wtl_net *plan(const char *text, bool keep_outputs)
+static wtl_net *plan_with(const char *text, bool keep_outputs, bool no_fusion)
 {
     wtl_netdef *def = parse(text);
-    wtl_net_options options = {
-        .batch = 4, .engine = WTL_ENGINE_REFERENCE, .keep_outputs = keep_outputs};
+    wtl_net_options options = {.batch = 4,
+                               .engine = WTL_ENGINE_REFERENCE,
+                               .keep_outputs = keep_outputs,
+                               .no_fusion = no_fusion};
     wtl_net *net = NULL;
     wtl_error err;
     assert_ok(wtl_net_create(&net, def, &options, &err));
     wtl_netdef_free(def);
     return net;
+}
+
+static wtl_net *plan(const char *text, bool keep_outputs)
+{
+    return plan_with(text, keep_outputs, false);
 }
 
 static wtl_workload work_of(const char *text, int batch)
@@ -178,9 +185,9 @@ static const char chain[] = "net chain\ninput data 1x2x2\n"
                             "q = relu e\n"
                             "s = softmax q\n";
 
-static wtl_net *make_chain(void)
+static wtl_net *make_chain(bool no_fusion)
 {
-    wtl_net *net = plan(chain, true);
+    wtl_net *net = plan_with(chain, true, no_fusion);
     static const float c[] = {1, -1}, mean[] = {2, 2}, var[] = {1, 1},
                        e[] = {1, 1, 1, 1, -1, -1, -1, -1};
     fill(net, "c.weight", c);
@@ -197,10 +204,9 @@ static wtl_net *make_chain(void)
  * Shares of zeros: data 1/4 and 3/4; r 6/8 and 7/8; p 2/4 and 3/4; q 1/2 and 1/2. */
 static const float images[] = {0, 1, 3, 5, 0, 0, 0, -4};
 
-static void zeros_of_maps_are_those_after_norm_relu_and_pooling(void **state)
+static void check_chain(bool no_fusion)
 {
-    (void)state;
-    wtl_net *net = make_chain();
+    wtl_net *net = make_chain(no_fusion);
     wtl_zero_counter *counter;
     wtl_workload work;
     wtl_error err;
@@ -228,10 +234,50 @@ static void zeros_of_maps_are_those_after_norm_relu_and_pooling(void **state)
     wtl_net_free(net);
 }
 
+/* Whether or not the engine keeps the ReLU apart. */
+static void zeros_of_maps_are_those_after_norm_relu_and_pooling(void **state)
+{
+    (void)state;
+    check_chain(false);
+    check_chain(true);
+}
+
+/* Less its mean of 2 the conv's 2 0 1 3 is 0 -2 -1 1: a zero that the norm makes, not the
+ * conv's own. A second norm is a layer of its own. */
+static void a_norm_without_relu_is_the_end_of_its_layer(void **state)
+{
+    (void)state;
+    wtl_net *net = plan("net norm\ninput data 1x2x2\nc = conv data out=1 kernel=1 bias=no\n"
+                        "b = batchnorm c eps=1e-9 affine=no\n"
+                        "d = batchnorm b eps=1e-9 affine=no\nr = relu d\n",
+                        true);
+    static const float one[] = {1}, two[] = {2}, image[] = {2, 0, 1, 3}, far[] = {-9};
+    fill(net, "c.weight", one);
+    fill(net, "b.running_mean", two);
+    fill(net, "b.running_var", one);
+    fill(net, "d.running_mean", far);
+    fill(net, "d.running_var", one);
+    wtl_zero_counter *counter;
+    wtl_error err;
+    assert_ok(wtl_zero_counter_create(&counter, net, &err));
+    memcpy(wtl_net_input(net), image, sizeof image);
+    wtl_net_forward(net, 1, WTL_RUN_INFERENCE, 0);
+    /* eps moves the 0 of the norm by nothing: 2 - 2 is exact. */
+    wtl_zero_counter_add(counter, 1);
+    assert_close(wtl_zero_counter_ofmap(counter, 0).mean, 1.0 / 4, 0);
+    float *c = wtl_net_find_param(net, "c.weight")->value;
+    *c = 0.5f; /* 1 0 0.5 1.5 less 2: the conv has a zero, the norm none */
+    wtl_net_forward(net, 1, WTL_RUN_INFERENCE, 0);
+    wtl_zero_counter_add(counter, 1);
+    assert_close(wtl_zero_counter_ofmap(counter, 0).mean, 1.0 / 8, 0);
+    wtl_zero_counter_free(counter);
+    wtl_net_free(net);
+}
+
 static void batches_of_any_size_give_the_same_shares(void **state)
 {
     (void)state;
-    wtl_net *net = make_chain();
+    wtl_net *net = make_chain(false);
     wtl_zero_counter *counter;
     wtl_error err;
     assert_ok(wtl_zero_counter_create(&counter, net, &err));
@@ -255,8 +301,9 @@ static void a_layer_with_two_readers_keeps_its_own_zeros(void **state)
     (void)state;
     wtl_net *net = plan("net two\ninput data 1x1x4\n"
                         "c = conv data out=1 kernel=1 bias=no\n"
+                        "m = maxpool c kernel=1\n"
                         "r = relu c\n"
-                        "j = concat c r zeros=2\n"
+                        "j = concat m r zeros=2\n"
                         "k = conv j out=1 kernel=1 bias=no\n",
                         true);
     static const float one[] = {1}, four[] = {1, 1, 1, 1}, image[] = {-1, 2, 0, -3};
@@ -302,7 +349,7 @@ static void a_deconv_adds_measured_zeros_to_those_between(void **state)
 static void counting_is_refused_where_it_could_not_be_true(void **state)
 {
     (void)state;
-    wtl_net *shared = plan(chain, false), *net = make_chain();
+    wtl_net *shared = plan(chain, false), *net = make_chain(false);
     wtl_zero_counter *counter = NULL;
     wtl_workload work = work_of(every_kind, 1), own = work_of(chain, 1);
     wtl_error err;
@@ -344,7 +391,7 @@ static wtl_status make_counter(void *context)
 static void every_allocation_may_fail(void **state)
 {
     (void)state;
-    wtl_net *net = make_chain();
+    wtl_net *net = make_chain(false);
     wtl_test_every_allocation_fails(make_workload, net);
     wtl_test_every_allocation_fails(make_counter, net);
     wtl_net_free(net);
@@ -358,6 +405,7 @@ int main(void)
         WTL_TEST(what_is_no_convolution_is_refused),
         WTL_TEST(zeros_among_weights_are_counted),
         WTL_TEST(zeros_of_maps_are_those_after_norm_relu_and_pooling),
+        WTL_TEST(a_norm_without_relu_is_the_end_of_its_layer),
         WTL_TEST(batches_of_any_size_give_the_same_shares),
         WTL_TEST(a_layer_with_two_readers_keeps_its_own_zeros),
         WTL_TEST(a_deconv_adds_measured_zeros_to_those_between),
