@@ -322,7 +322,7 @@ const wtl_command wtl_command_energy = {
         "\n"
         "The zeros among weights are those of the checkpoint, the zeros among activations\n"
         "are measured with --data; what is not known is taken as dense, and the output\n"
-        "says so. LAYERS.txt is the 25-column text of the MIT energy estimation tool.\n",
+        "says so. LAYERS.txt is the 25-column text of the MIT energy estimation tool.",
     .examples = "  wattle energy alexnet-bvlc\n"
                 "  wattle energy runs/first/ckpt/best.wtl --data fashion-mnist --plot e.svg\n"
                 "  wattle energy pruned.wtl --against dense.wtl\n"
