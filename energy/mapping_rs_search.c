@@ -32,7 +32,8 @@ static int ceil_div(int a, int b)
 /* The smallest y with ceil(size/y) = ceil(size/x). */
 static int least_like(int size, int x)
 {
-    return ceil_div(size, ceil_div(size, x));
+    int turns = ceil_div(size, x);
+    return turns > 0 ? ceil_div(size, turns) : 0;
 }
 
 static int floor_to(double value, int most)
