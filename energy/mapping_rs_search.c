@@ -33,7 +33,7 @@ static int ceil_div(int a, int b)
 static int least_like(int size, int x)
 {
     int turns = ceil_div(size, x);
-    return turns > 0 ? ceil_div(size, turns) : 0;
+    return turns > 0 ? ceil_div(size, turns) : x; /* size >= 1, so turns are */
 }
 
 static int floor_to(double value, int most)
