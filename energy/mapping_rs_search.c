@@ -33,7 +33,8 @@ static int ceil_div(int a, int b)
 static int least_like(int size, int x)
 {
     int turns = ceil_div(size, x);
-    return turns > 0 ? ceil_div(size, turns) : x; /* size >= 1, so turns are */
+    int like = turns > 0 ? ceil_div(size, turns) : x;
+    return like > 0 ? like : x; /* both hold already: size >= 1 */
 }
 
 static int floor_to(double value, int most)
