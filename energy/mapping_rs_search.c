@@ -13,6 +13,7 @@
  */
 #include "mapping_rs.h"
 
+#include <assert.h>
 #include <math.h>
 
 typedef struct search {
@@ -26,15 +27,14 @@ typedef struct search {
 
 static int ceil_div(int a, int b)
 {
+    assert(b > 0);
     return a / b + (a % b != 0);
 }
 
 /* The smallest y with ceil(size/y) = ceil(size/x). */
 static int least_like(int size, int x)
 {
-    int turns = ceil_div(size, x);
-    int like = turns > 0 ? ceil_div(size, turns) : x;
-    return like > 0 ? like : x; /* both hold already: size >= 1 */
+    return ceil_div(size, ceil_div(size, x));
 }
 
 static int floor_to(double value, int most)
