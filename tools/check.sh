@@ -71,7 +71,7 @@ used_by()
     models | data) echo "$1 base" ;;
     energy) echo energy models base ;; # models for from_net.h
     train) echo train data models base ;;
-    prune) echo prune train data models base ;;
+    prune) echo prune train energy data models base ;;
     *) echo "no rule for the folder $1" >&2 ;;
     esac
 }
