@@ -6,7 +6,7 @@ install(TARGETS wattle EXPORT wattleTargets
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
   INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
-foreach(folder base models data train)
+foreach(folder base models data train energy prune)
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/${folder}/include/wattle
     DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
 endforeach()

@@ -260,11 +260,12 @@ static wtl_status lay_out(wtl_net *net)
     return WTL_OK;
 }
 
-static bool overwritten_in_forward(const wtl_net *net, const wtl_block *value)
+/* Or between forward and backward, when the heads' gradients are filled. */
+static bool overwritten_before_backward(const wtl_net *net, const wtl_block *value)
 {
     for (int i = 0; i < net->block_count; i++) {
         const wtl_block *other = &net->blocks[i];
-        bool later = other->first > value->last && other->first < between(net);
+        bool later = other->first > value->last && other->first <= between(net);
         if (later && other->offset < value->offset + value->bytes &&
             value->offset < other->offset + other->bytes) {
             return true;
@@ -278,7 +279,7 @@ static void bind_pointers(wtl_net *net)
     for (int i = 0; i < net->def->layer_count; i++) {
         wtl_place *place = &net->places[i];
         if (place->home == i) {
-            place->kept = !overwritten_in_forward(net, &net->blocks[place->value]);
+            place->kept = !overwritten_before_backward(net, &net->blocks[place->value]);
         }
     }
     for (int e = 0; e < net->node_count; e++) {

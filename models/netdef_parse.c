@@ -406,6 +406,10 @@ static wtl_status read_inputs(parser *p, words *w, wtl_layer_def *layer, char **
         if (index < 0 || index == p->def->layer_count - 1) {
             return fail_input(p, word);
         }
+        if (p->def->layers[index].kind == WTL_LAYER_SOFTMAX) {
+            return fail(p, "'%.60s' is a softmax, a head of the net: no layer can read it",
+                        word);
+        }
         if (layer->input_count == capacity) {
             int larger = capacity * 2 + 2;
             if (wtl_grow((void **)&layer->inputs, (size_t)capacity, (size_t)larger,
@@ -653,8 +657,10 @@ static wtl_status parse_copy(parser *p, const char *text, size_t length)
     char *copy = wtl_strndup(text, length);
     p->slots = wtl_alloc(NAME_SLOTS, sizeof *p->slots);
     p->def = wtl_alloc(1, sizeof *p->def);
-    wtl_status status = no_memory(p);
-    if (copy && p->slots && p->def) {
+    wtl_status status = WTL_E_NOMEM;
+    if (!copy || !p->slots || !p->def) {
+        (void)no_memory(p);
+    } else {
         wtl_preprocess *pre = &p->def->preprocess;
         pre->scale = 1.0f;
         for (int c = 0; c < WTL_MAX_IMAGE_CHANNELS; c++) {

@@ -1,4 +1,4 @@
-/* zoo_texts.h - what the build makes of models/zoo/: see cmake/WattleZoo.cmake. */
+/* zoo_texts.h - what the build makes of models/zoo/: see cmake/WattleTexts.cmake. */
 #ifndef WTL_ZOO_TEXTS_H
 #define WTL_ZOO_TEXTS_H
 

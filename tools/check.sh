@@ -34,7 +34,7 @@ sources()
 {
     local pattern
     for pattern; do
-        find base data models tests tools train -path "$pattern" -type f
+        find base data energy models prune tests tools train -path "$pattern" -type f
     done | sort
 }
 
@@ -52,6 +52,9 @@ check_names()
     may_include png.h data/png.c || failed=1
     may_include jpeglib.h data/jpeg.c || failed=1
     may_include zlib.h base/file.c || failed=1
+    may_include yaml.h energy/yaml_tree.c || failed=1
+    may_include lapacke.h prune/lapack.c || failed=1
+    may_include zip.h prune/npz.c || failed=1
     return $failed
 }
 
@@ -66,7 +69,9 @@ used_by()
     case $1 in
     base) echo base ;;
     models | data) echo "$1 base" ;;
+    energy) echo energy models base ;; # models for from_net.h
     train) echo train data models base ;;
+    prune) echo prune train data models base ;;
     *) echo "no rule for the folder $1" >&2 ;;
     esac
 }

@@ -10,7 +10,7 @@
 
 static const wtl_command *const commands[] = {
     &wtl_command_demo,  &wtl_command_train, &wtl_command_eval,
-    &wtl_command_infer, &wtl_command_info,
+    &wtl_command_infer, &wtl_command_info,  &wtl_command_energy,
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
 
@@ -42,7 +42,7 @@ static int unknown_command(const char *name)
 static void print_overview(void)
 {
     puts("Usage: wattle COMMAND [ARGUMENT...]\n\n"
-         "Trains convolutional networks and runs them.\n\nCommands:");
+         "Trains convolutional networks, runs them and estimates their energy.\n\nCommands:");
     for (int i = 0; i < COMMAND_COUNT; i++) {
         printf("  %-8s %s\n", commands[i]->name, commands[i]->line);
     }

@@ -133,6 +133,10 @@ wtl_status wtl_evaluate(wtl_evaluation *out, wtl_net *net, const wtl_dataset *da
         status = evaluate_batches(out, net, batcher, total, options, err);
         out->unreadable = (long)wtl_batcher_unreadable(batcher);
     }
+    if (status == WTL_OK && out->scores.images == 0) { /* there is no accuracy to tell */
+        status = wtl_fail(err, WTL_E_FORMAT, "%s: not one image could be read",
+                          wtl_dataset_name(dataset));
+    }
 done:
     wtl_batcher_free(batcher);
     if (status != WTL_OK) {

@@ -85,12 +85,13 @@ double wtl_cross_entropy(int n, int k, const float *logits, const int *labels, f
 
 double wtl_net_loss(wtl_net *net, int n, const int *labels, float smoothing, wtl_scores *scores)
 {
+    const wtl_head *main_head = wtl_net_main_head(net);
     double loss = 0.0;
     for (int h = 0; h < wtl_net_head_count(net); h++) {
         const wtl_head *head = wtl_net_head(net, h);
         double sum = wtl_cross_entropy(n, head->classes, head->logits, labels, smoothing,
                                        head->weight / (float)n, head->gradient,
-                                       head->aux ? NULL : scores);
+                                       head == main_head ? scores : NULL);
         loss += (double)head->weight * sum / n;
     }
     return loss;

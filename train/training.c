@@ -161,16 +161,25 @@ static wtl_status take_def(wtl_training *t, const wtl_checkpoint *checkpoint, co
 
 static wtl_status check_classes(const wtl_training *t, wtl_error *err)
 {
-    const wtl_head *head = wtl_net_main_head(t->net);
+    const wtl_head *main_head = wtl_net_main_head(t->net);
     int classes = wtl_dataset_classes(t->train_data);
-    if (!head) {
+    if (!main_head) {
         return wtl_fail(err, WTL_E_SHAPE, "net %s has no softmax to train", t->def->name);
     }
-    if (head->classes != classes) {
-        return wtl_fail(err, WTL_E_SHAPE, "net %s tells %d classes apart, %s has %d%s",
-                        t->def->name, head->classes, wtl_dataset_name(t->train_data), classes,
-                        t->def->classes == 0 ? "; a `classes` line would let it follow the data"
-                                             : "");
+    if (main_head->classes != classes) {
+        return wtl_fail(
+            err, WTL_E_SHAPE, "net %s tells %d classes apart, %s has %d%s", t->def->name,
+            main_head->classes, wtl_dataset_name(t->train_data), classes,
+            t->def->classes == 0 ? "; a `classes` line would let it follow the data" : "");
+    }
+    /* Every head learns the same labels. */
+    for (int h = 0; h < wtl_net_head_count(t->net); h++) {
+        const wtl_head *head = wtl_net_head(t->net, h);
+        if (head->classes != classes) {
+            return wtl_fail(err, WTL_E_SHAPE,
+                            "net %s: its head %s tells %d classes apart, its head %s %d",
+                            t->def->name, head->name, head->classes, main_head->name, classes);
+        }
     }
     return WTL_OK;
 }

@@ -54,6 +54,18 @@ info
 info lenet5 googlenet-28
 info --zoo lenet5
 info lenet5 --batch 0
+energy
+energy lenet5 alexnet-28
+energy --hw-list lenet5
+energy lenet5 --against alexnet-28 --against-hw tpu-like
+energy lenet5 --mapping m.txt --against-hw tpu-like
+energy lenet5 --csv --against alexnet-28
+energy lenet5 --csv --json
+energy lenet5 --images 5
+energy lenet5 --data idx:d
+energy lenet5 --batch 0
+energy lenet5 --bits 33
+energy lenet5 --hw ''
 demo fast
 demo --epochs 0
 LINES

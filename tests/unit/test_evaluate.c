@@ -252,6 +252,25 @@ static void recalibration_makes_plain_averages_of_the_batches(void **state)
     wtl_dataset_free(dataset);
 }
 
+static void a_part_of_which_nothing_can_be_read_has_no_accuracy(void **state)
+{
+    (void)state;
+    assert_ok(wtl_make_folder(wtl_test_path("bad/a"), NULL));
+    wtl_test_write(wtl_test_path("bad/a/1.png"), "rubbish", 7);
+    wtl_dataset *dataset;
+    char data[4400], want[4600];
+    snprintf(data, sizeof data, "folder:%s", wtl_test_path("bad"));
+    const wtl_dataset_options all = {.part = WTL_DATA_TRAIN, .whole_train = true};
+    assert_ok(wtl_dataset_open(&dataset, data, &all, NULL));
+    wtl_net *net = identity_net(4, false);
+    wtl_evaluation e;
+    wtl_error err;
+    snprintf(want, sizeof want, "%s: not one image could be read", wtl_dataset_name(dataset));
+    assert_fails(wtl_evaluate(&e, net, dataset, NULL, &err), WTL_E_FORMAT, &err, want);
+    wtl_net_free(net);
+    wtl_dataset_free(dataset);
+}
+
 static void recalibration_refuses_what_makes_no_sense(void **state)
 {
     (void)state;
@@ -308,6 +327,7 @@ int main(void)
         WTL_TEST(data_that_the_net_cannot_take_are_refused),
         WTL_TEST(recalibration_makes_plain_averages_of_the_batches),
         WTL_TEST(recalibration_refuses_what_makes_no_sense),
+        WTL_TEST(a_part_of_which_nothing_can_be_read_has_no_accuracy),
         WTL_TEST(every_failing_allocation_is_reported),
     };
     return WTL_RUN("evaluate", tests);

@@ -3,6 +3,7 @@
 #include "wattle/loss.h"
 
 #include <math.h>
+#include <string.h>
 
 static const float log_of_3 = 1.09861228867f;
 
@@ -146,6 +147,38 @@ static void a_nan_logit_is_no_hit_and_shows_in_the_loss(void **state)
     }
 }
 
+/* Two images, one pixel each; head a's logits are (x, 0), those of b, the main one, (0, x). */
+static void only_the_main_head_is_scored_and_every_head_has_its_weight(void **state)
+{
+    (void)state;
+    static const char text[] = "net heads\ninput data 1x1x1\n"
+                               "da = dense data out=2 bias=no\na = softmax da weight=0.5\n"
+                               "db = dense data out=2 bias=no\nb = softmax db\n";
+    wtl_netdef *def;
+    wtl_net *net;
+    const wtl_net_options options = {.batch = 2, .training = true};
+    assert_ok(wtl_netdef_parse(&def, text, strlen(text), "t.net", NULL, NULL));
+    assert_ok(wtl_net_create(&net, def, &options, NULL));
+    wtl_net_find_param(net, "da.weight")->value[0] = 1.0f;
+    wtl_net_find_param(net, "db.weight")->value[1] = 1.0f;
+    wtl_net_input(net)[0] = wtl_net_input(net)[1] = log_of_3;
+    wtl_net_forward(net, 2, WTL_RUN_TRAINING, 0);
+    const int labels[2] = {1, 1};
+    wtl_scores scores = {0};
+    double loss = wtl_net_loss(net, 2, labels, 0.0f, &scores);
+    assert_close(loss, 0.5 * log(4.0) + log(4.0 / 3.0), 1e-7);
+    assert_int_equal(scores.images, 2);
+    assert_int_equal(scores.top1, 2);
+    assert_close(scores.loss, 2 * log(4.0 / 3.0), 1e-7);
+    const float want[2][4] = {{0.1875f, -0.1875f, 0.1875f, -0.1875f},
+                              {0.125f, -0.125f, 0.125f, -0.125f}};
+    for (int h = 0; h < 2; h++) {
+        assert_all_close(wtl_net_head(net, h)->gradient, want[h], 4, 1e-7);
+    }
+    wtl_net_free(net);
+    wtl_netdef_free(def);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -157,6 +190,7 @@ int main(void)
         WTL_TEST(top5_takes_the_fifth_and_leaves_the_sixth),
         WTL_TEST(with_fewer_than_five_classes_top5_is_always_hit),
         WTL_TEST(a_nan_logit_is_no_hit_and_shows_in_the_loss),
+        WTL_TEST(only_the_main_head_is_scored_and_every_head_has_its_weight),
     };
     return WTL_RUN("loss", tests);
 }

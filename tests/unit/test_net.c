@@ -350,6 +350,26 @@ static void a_folded_net_computes_the_same(void **state)
     wtl_net_free(folded);
 }
 
+/* Nothing reads `z`, the last to run: its memory may be that of the head's gradient. */
+static void an_output_is_not_shown_where_a_gradient_has_taken_its_memory(void **state)
+{
+    (void)state;
+    static const char text[] = "net side\ninput data 1x2x2\nd = dense data out=4\n"
+                               "p = softmax d\nz = relu data\n";
+    wtl_net_options options = {.batch = 1, .training = true};
+    wtl_net *net = make(text, &options);
+    for (int i = 0; i < 4; i++) {
+        wtl_net_input(net)[i] = (float)i;
+    }
+    wtl_net_forward(net, 1, WTL_RUN_TRAINING, 0);
+    for (int i = 0; i < 4; i++) {
+        wtl_net_main_head(net)->gradient[i] = 7.0f;
+    }
+    const float *z = wtl_net_layer_output(net, 3, NULL);
+    assert_true(z == NULL || z[3] == 3.0f);
+    wtl_net_free(net);
+}
+
 static void initialisers_have_the_spread_of_their_papers(void **state)
 {
     (void)state;
@@ -446,6 +466,7 @@ int main(void)
         WTL_TEST(running_allocates_nothing),
         WTL_TEST(auxiliary_heads_exist_in_training_only),
         WTL_TEST(a_folded_net_computes_the_same),
+        WTL_TEST(an_output_is_not_shown_where_a_gradient_has_taken_its_memory),
         WTL_TEST(initialisers_have_the_spread_of_their_papers),
         WTL_TEST(a_net_that_cannot_be_allocated_leaves_nothing_behind),
         WTL_TEST(impossible_options_are_refused),

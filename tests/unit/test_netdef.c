@@ -17,9 +17,11 @@ static wtl_netdef *parsed_with(const char *text, const wtl_netdef_options *optio
 {
     wtl_netdef *def = NULL;
     err.text[0] = '\0';
+    err = (wtl_error){0};
     if (wtl_netdef_parse(&def, text, strlen(text), "t.net", options, &err) != WTL_OK) {
         fail_msg("%s", err.text);
     }
+    assert_string_equal(err.text, ""); /* a success leaves no message behind */
     assert_non_null(def);
     return def;
 }
@@ -435,6 +437,8 @@ static void mistakes_of_the_head_have_their_message(void **state)
          "t.net:3: a second 'preprocess' line"},
         {"net t\ninput d 1x8x8\nf = dense d out=classes\n",
          "t.net:3: out=classes: expected a line 'classes N' above"},
+        {"net t\ninput d 4x1x1\ns = softmax d aux=yes\nf = dense s out=2\n",
+         "t.net:4: 's' is a softmax, a head of the net: no layer can read it"},
     };
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         assert_refused(table[i][0], strlen(table[i][0]), NULL, WTL_E_FORMAT, table[i][1]);

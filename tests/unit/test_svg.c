@@ -215,10 +215,214 @@ static void many_names_take_several_rows(void **state)
     wtl_free(svg);
 }
 
+/* ---- bars ---- */
+
+static const char *const bar_names[] = {"conv1", "a/b & <c>", "fc"};
+static const char *const four_parts[] = {"ifmap", "ofmap", "weight", "computation"};
+static const char *const two_parts[] = {"DRAM", "MAC"};
+static const double four_values[] = {1e6, 2e6, 0.5e6, 0.5e6, 0, 3e6, 0, 1e6, NAN, -1, 2e6, 0};
+static const double two_values[] = {3e6, 1e6, 1e6, 3e6, 2e6, INFINITY};
+
+static char *bars_text(const wtl_bars *bars)
+{
+    wtl_text text = {0};
+    wtl_svg_bars(&text, bars);
+    char *svg = wtl_text_take(&text);
+    assert_non_null(svg);
+    return svg;
+}
+
+static void assert_stored(const char *name, const char *svg)
+{
+    wtl_error err;
+    unsigned char *want;
+    size_t length;
+    char path[512];
+    snprintf(path, sizeof path, WTL_SOURCE_DIR "/tests/golden/%s", name);
+    wtl_test_write(wtl_test_path(name), svg, strlen(svg));
+    assert_ok(wtl_file_read(path, 1 << 20, &want, &length, &err));
+    assert_string_equal(svg, (const char *)want);
+    wtl_free(want);
+}
+
+/* The stored picture was looked at, light and dark. */
+static void bars_are_the_stored_ones_to_the_byte(void **state)
+{
+    (void)state;
+    const wtl_bars_view views[] = {{"by data type", four_parts, 4, four_values},
+                                   {"by level", two_parts, 2, two_values}};
+    const wtl_bars bars = {"Energy of <net>", "energy", bar_names, 3, views, 2};
+    char *svg = bars_text(&bars);
+    assert_stored("bars.svg", svg);
+    wtl_free(svg);
+}
+
+/* By hand: names of 2 letters take 24 + 14 + 8 = 46; one row of names puts the first row of
+ * bars at 36 + 20 + 8 = 64, and its bar of 12 in 18 at 67. The longest is 4: 100 a unit. */
+static void parts_of_a_bar_follow_each_other(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"ab", "c"}, *const parts[] = {"p", "q"};
+    static const double values[] = {1, 3, 0, 2};
+    const wtl_bars_view view = {NULL, parts, 2, values};
+    const wtl_bars bars = {NULL, NULL, names, 2, &view, 1};
+    char *svg = bars_text(&bars);
+    assert_has(svg, "<rect class=\"wtl-f0\" x=\"46.00\" y=\"67.00\" width=\"100.00\" ");
+    assert_has(svg, "<rect class=\"wtl-f1\" x=\"146.00\" y=\"67.00\" width=\"300.00\" ");
+    assert_has(svg, "<rect class=\"wtl-f1\" x=\"46.00\" y=\"85.00\" width=\"200.00\" ");
+    assert_int_equal(count_of(svg, "height=\"12\""), 3); /* nothing for the 0 */
+    assert_has(svg, "viewBox=\"0 0 482 152\"");
+    wtl_free(svg);
+}
+
+static void a_long_name_is_cut_with_a_sign(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"0123456789012345678901234567890123456789",
+                                        "012345678901234567890123456789012345"};
+    static const char *const parts[] = {"p"};
+    static const double values[] = {1, 1};
+    const wtl_bars_view view = {NULL, parts, 1, values};
+    const wtl_bars bars = {NULL, NULL, names, 2, &view, 1};
+    char *svg = bars_text(&bars);
+    assert_has(svg, ">01234567890123456789012345678901234\xe2\x80\xa6</text>");
+    assert_has(svg, ">012345678901234567890123456789012345</text>");
+    wtl_free(svg);
+}
+
+static void bars_without_data_say_so(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"a"}, *const parts[] = {"p"};
+    static const double values[] = {NAN};
+    const wtl_bars_view view = {NULL, parts, 1, values};
+    const wtl_bars none = {NULL, NULL, NULL, 0, NULL, 0};
+    const wtl_bars gap = {NULL, NULL, names, 1, &view, 1};
+    char *svg = bars_text(&none);
+    assert_has(svg, "no data");
+    wtl_free(svg);
+    svg = bars_text(&gap);
+    assert_has(svg, "no data");
+    assert_null(strstr(svg, "nan"));
+    wtl_free(svg);
+}
+
+/* ---- scatter ---- */
+
+static const char *const two_groups[] = {"conv", "dense"};
+
+static char *scatter_text(const wtl_scatter *scatter)
+{
+    wtl_text text = {0};
+    wtl_svg_scatter(&text, scatter);
+    char *svg = wtl_text_take(&text);
+    assert_non_null(svg);
+    return svg;
+}
+
+static void a_scatter_is_the_stored_one_to_the_byte(void **state)
+{
+    (void)state;
+    static const double y[] = {2e8, 5e7, 6e7, 1e6, 0}, macs[] = {1e8, 1e7, 1.1e7, 4e6, 1},
+                        weights[] = {3e4, 4e7, 2e6, -1, 1};
+    static const int group[] = {0, 1, 0, 1, 0};
+    static const char *const labels[] = {"conv1", "fc & co", "conv2", NULL, "gone"};
+    const wtl_scatter_view views[] = {{"weights", weights}, {"MACs", macs}};
+    const wtl_scatter scatter = {"Energy of <net>", "energy", y,     group, labels, 5,
+                                 two_groups,        2,        views, 2};
+    char *svg = scatter_text(&scatter);
+    assert_stored("scatter.svg", svg);
+    wtl_free(svg);
+}
+
+/* By hand: decades 1..100 on both axes; the area begins at 66, 64 and is 400 x 340: 200 and
+ * 170 a decade. Sums are 111 and 111: the proportion is the diagonal. */
+static void points_lie_on_logarithmic_axes(void **state)
+{
+    (void)state;
+    static const double x[] = {1, 10, 100}, y[] = {100, 10, 1};
+    static const int group[] = {0, 1, 0};
+    const wtl_scatter_view view = {"x", x};
+    const wtl_scatter scatter = {"t", "y", y, group, NULL, 3, two_groups, 2, &view, 1};
+    char *svg = scatter_text(&scatter);
+    assert_has(svg, "<circle class=\"wtl-f0\" fill-opacity=\"0.8\" cx=\"66.00\" cy=\"64.00\"");
+    assert_has(svg,
+               "<circle class=\"wtl-f1\" fill-opacity=\"0.8\" cx=\"266.00\" cy=\"234.00\"");
+    assert_has(svg,
+               "<circle class=\"wtl-f0\" fill-opacity=\"0.8\" cx=\"466.00\" cy=\"404.00\"");
+    assert_has(svg, "wtl-dashed\" d=\"M66.00 404.00L466.00 64.00\"/>");
+    wtl_free(svg);
+}
+
+/* Three points on one place: labels right and left of it, then there is a line below and
+ * above; names too wide for either side are left out. */
+static void labels_that_would_cover_something_are_left_out(void **state)
+{
+    (void)state;
+    static const double x[] = {10, 10, 10, 1, 100}, y[] = {10, 10, 10, 1, 100};
+    static const int group[] = {0, 0, 0, 0, 0};
+    static const char *const labels[] = {"one", "two", "three", NULL,
+                                         "a name that is far too wide for the view it is in "
+                                         "on either side of its point"};
+    const wtl_scatter_view view = {"x", x};
+    const wtl_scatter scatter = {"t", "y", y, group, labels, 5, two_groups, 1, &view, 1};
+    char *svg = scatter_text(&scatter);
+    assert_has(svg, "<text x=\"274.00\" y=\"238.00\" class=\"wtl-tick\">one</text>");
+    assert_has(svg, "<text x=\"258.00\" y=\"238.00\" class=\"wtl-tick\" "
+                    "text-anchor=\"end\">two</text>");
+    assert_null(strstr(svg, ">three<"));
+    assert_null(strstr(svg, "far too wide"));
+    wtl_free(svg);
+}
+
+static void every_scatter_is_a_sound_picture(void **state)
+{
+    (void)state;
+    static const double ends[][2] = {{0, 0},     {-1, 5},          {1, 1},  {1e-99, 1e99},
+                                     {NAN, 1e3}, {INFINITY, 1e-9}, {5, 5.5}};
+    static const int group[] = {0, 1};
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+        for (size_t j = 0; j < sizeof ends / sizeof ends[0]; j++) {
+            const wtl_scatter_view view = {NULL, ends[i]};
+            const wtl_scatter scatter = {NULL, NULL,       ends[j], group, two_groups,
+                                         2,    two_groups, 2,       &view, 1};
+            char *svg = scatter_text(&scatter);
+            assert_null(strstr(svg, "nan"));
+            assert_null(strstr(svg, "inf"));
+            assert_null(strstr(svg, "=\"-"));
+            bool point = false;
+            for (int k = 0; k < 2; k++) {
+                point |= ends[i][k] > 0 && isfinite(ends[i][k]) && ends[j][k] > 0 &&
+                         isfinite(ends[j][k]);
+            }
+            assert_true((strstr(svg, "no data") == NULL) == point);
+            wtl_free(svg);
+        }
+    }
+}
+
 static wtl_status make_plot(void *context)
 {
     wtl_text text = {0};
     wtl_svg_lines(&text, context);
+    char *svg = wtl_text_take(&text);
+    wtl_free(svg);
+    return svg ? WTL_OK : WTL_E_NOMEM;
+}
+
+static wtl_status make_bars(void *context)
+{
+    wtl_text text = {0};
+    wtl_svg_bars(&text, context);
+    char *svg = wtl_text_take(&text);
+    wtl_free(svg);
+    return svg ? WTL_OK : WTL_E_NOMEM;
+}
+
+static wtl_status make_scatter(void *context)
+{
+    wtl_text text = {0};
+    wtl_svg_scatter(&text, context);
     char *svg = wtl_text_take(&text);
     wtl_free(svg);
     return svg ? WTL_OK : WTL_E_NOMEM;
@@ -231,6 +435,13 @@ static void every_allocation_may_fail(void **state)
     const wtl_series series[] = {{"a", x, y, 2, false}};
     wtl_plot plot = {"t", "x", "y", series, 1, false};
     wtl_test_every_allocation_fails(make_plot, &plot);
+    const wtl_bars_view view = {NULL, two_parts, 2, two_values};
+    wtl_bars bars = {"t", "x", bar_names, 3, &view, 1};
+    wtl_test_every_allocation_fails(make_bars, &bars);
+    static const int group[] = {0, 1};
+    const wtl_scatter_view over = {"x", y};
+    wtl_scatter scatter = {"t", "y", y, group, two_groups, 2, two_groups, 2, &over, 1};
+    wtl_test_every_allocation_fails(make_scatter, &scatter);
 }
 
 int main(void)
@@ -246,6 +457,14 @@ int main(void)
         WTL_TEST(large_numbers_have_short_labels),
         WTL_TEST(every_range_of_values_gives_a_sound_picture),
         WTL_TEST(many_names_take_several_rows),
+        WTL_TEST(bars_are_the_stored_ones_to_the_byte),
+        WTL_TEST(parts_of_a_bar_follow_each_other),
+        WTL_TEST(a_long_name_is_cut_with_a_sign),
+        WTL_TEST(bars_without_data_say_so),
+        WTL_TEST(a_scatter_is_the_stored_one_to_the_byte),
+        WTL_TEST(points_lie_on_logarithmic_axes),
+        WTL_TEST(labels_that_would_cover_something_are_left_out),
+        WTL_TEST(every_scatter_is_a_sound_picture),
         WTL_TEST(every_allocation_may_fail),
     };
     return WTL_RUN("svg", tests);

@@ -367,6 +367,26 @@ static void two_threads_resume_bit_for_bit(void **state)
     assert_same_file(in_run("two", "ckpt/last.wtl"), in_run("two-stopped", "ckpt/last.wtl"));
 }
 
+/* Everything at once that has a state or scales a step. */
+static void adam_with_clipping_and_decay_of_all_resumes_bit_for_bit(void **state)
+{
+    (void)state;
+    wtl_train_options o = tiny_options();
+    watch w = {0};
+    o.optimizer.kind = WTL_OPTIMIZER_ADAM;
+    o.optimizer.clip_norm = 0.5;
+    o.optimizer.decay_all = true;
+    o.schedule.peak = 0.003;
+    o.epochs = 2;
+    assert_ok(train("adam", &o, false, &w, NULL, NULL));
+    w = (watch){.stop_at = 11};
+    assert_int_equal(train("adam-stopped", &o, false, &w, NULL, NULL), WTL_E_STOPPED);
+    w = (watch){0};
+    assert_ok(train("adam-stopped", NULL, true, &w, NULL, NULL));
+    assert_same_file(in_run("adam", "ckpt/last.wtl"), in_run("adam-stopped", "ckpt/last.wtl"));
+    assert_same_file(in_run("adam", "ckpt/best.wtl"), in_run("adam-stopped", "ckpt/best.wtl"));
+}
+
 /* As after kill -9: newer files lie beside an older last.wtl, and the log is torn. */
 static void a_killed_run_goes_on_from_its_last_checkpoint(void **state)
 {
@@ -579,6 +599,14 @@ static void the_net_must_suit_the_data(void **state)
              wtl_test_path("data"));
     assert_fails(train("unsuited", &o, false, &w, NULL, &err), WTL_E_SHAPE, &err, want);
 
+    static const char heads[] = "net heads\nclasses 10\ninput data 1x8x8\n"
+                                "a = dense data out=2\nside = softmax a aux=yes\n"
+                                "d = dense data out=classes\np = softmax d\n";
+    wtl_test_write(wtl_test_path("heads.net"), heads, strlen(heads));
+    snprintf(o.net, sizeof o.net, "%s", wtl_test_path("heads.net"));
+    assert_fails(train("unsuited", &o, false, &w, NULL, &err), WTL_E_SHAPE, &err,
+                 "net heads: its head side tells 2 classes apart, its head p 4");
+
     o = tiny_options();
     snprintf(o.data, sizeof o.data, "idx:%s@test", wtl_test_path("data"));
     snprintf(want, sizeof want, "data: %s: training uses @train; leave @test out", o.data);
@@ -696,6 +724,7 @@ int main(void)
         WTL_TEST(a_stopped_and_resumed_run_equals_an_uninterrupted_one),
         WTL_TEST(a_run_stopped_every_few_steps_equals_an_uninterrupted_one),
         WTL_TEST(two_threads_resume_bit_for_bit),
+        WTL_TEST(adam_with_clipping_and_decay_of_all_resumes_bit_for_bit),
         WTL_TEST(a_killed_run_goes_on_from_its_last_checkpoint),
         WTL_TEST(an_interrupted_epoch_counts_all_its_seconds),
         WTL_TEST(a_run_killed_before_its_first_checkpoint_begins_again),

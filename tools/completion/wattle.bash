@@ -11,36 +11,43 @@ _wattle_zoo()
     "$1" info --zoo 2>/dev/null | awk 'NR > 1 { print $1 }'
 }
 
+_wattle_hardware()
+{
+    "$1" energy --hw-list 2>/dev/null | awk '{ print $1 }'
+}
+
 _wattle()
 {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
     local command=${COMP_WORDS[1]} words=
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        words='demo train eval infer info help --help --version'
+        words='demo train eval infer info energy help --help --version'
     else
         case $previous in
-        --net | --model) words=$(_wattle_zoo "${COMP_WORDS[0]}") ;;
+        --net | --model | --against) words=$(_wattle_zoo "${COMP_WORDS[0]}") ;;
         --data | --data-path) words='fashion-mnist idx cifar10 cifar100 folder list' ;;
         --optimizer | --opt) words='sgd nesterov adam' ;;
         --schedule | --lr-scheduler) words='constant step cosine onecycle' ;;
         --augment) words='none flip cifar imagenet caffe' ;;
         --engine) words='blas reference' ;;
+        --hw | --against-hw | --hw-show) words=$(_wattle_hardware "${COMP_WORDS[0]}") ;;
         --color) words='auto always never' ;;
-        help) words='demo train eval infer info' ;;
+        help) words='demo train eval infer info energy' ;;
         *)
             if [[ $current == -* ]]; then
                 words=$(_wattle_options "${COMP_WORDS[0]}" "$command")
-            elif [[ $command == info ]]; then
+            elif [[ $command == info || $command == energy ]]; then
                 words=$(_wattle_zoo "${COMP_WORDS[0]}")
             fi
             ;;
         esac
     fi
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
-    # Where no word of ours fits, and beside the zoo's names, files are meant.
+    # Where no word of ours fits, and beside names of the zoo and of hardware, files are meant.
     if [[ $current != -* ]] && ((COMP_CWORD > 1)); then
-        if ((${#COMPREPLY[@]} == 0)) || [[ $previous == --net || $command == info ]]; then
+        if ((${#COMPREPLY[@]} == 0)) || [[ $previous == --net ]] ||
+            [[ $command == info || $command == energy ]]; then
             local file
             while IFS= read -r file; do
                 COMPREPLY+=("$file")

@@ -1,6 +1,6 @@
 /* svg.h - plots as SVG text: deterministic bytes, no fonts, readable on light and dark
  * (a ground of its own, that follows prefers-color-scheme; classes begin with wtl-).
- * Written for line plots now; each plot is a string that can be a file or sit inside HTML. */
+ * Each plot is a string that can be a file or sit inside HTML. */
 #ifndef WATTLE_SVG_H
 #define WATTLE_SVG_H
 
@@ -27,6 +27,50 @@ typedef struct wtl_plot {
 
 /* Append a line plot. */
 WTL_API void wtl_svg_lines(wtl_text *out, const wtl_plot *plot);
+
+/* ---- stacked bars ---- */
+
+/* One way to take the bars apart. */
+typedef struct wtl_bars_view {
+    const char *title;        /* NULL: none */
+    const char *const *parts; /* [part_count]: names */
+    int part_count;
+    const double *values; /* [bar_count][part_count]; what is not finite and positive is 0 */
+} wtl_bars_view;
+
+typedef struct wtl_bars {
+    const char *title, *x_label; /* NULL: none */
+    const char *const *names;    /* [bar_count], top to bottom; long ones are cut */
+    int bar_count;
+    const wtl_bars_view *views; /* beside each other, on the same scale */
+    int view_count;
+} wtl_bars;
+
+/* Append horizontal bars, each a stack of its parts, once a view. */
+WTL_API void wtl_svg_bars(wtl_text *out, const wtl_bars *bars);
+
+/* ---- points on logarithmic axes ---- */
+
+typedef struct wtl_scatter_view {
+    const char *x_label;
+    const double *x; /* [count] */
+} wtl_scatter_view;
+
+typedef struct wtl_scatter {
+    const char *title, *y_label;
+    const double *y;           /* [count]; points that are not positive are left out */
+    const int *group;          /* [count], 0 .. group_count - 1: the colour */
+    const char *const *labels; /* [count] of names beside points, NULL: none */
+    int count;
+    const char *const *groups; /* [group_count] */
+    int group_count;
+    const wtl_scatter_view *views; /* beside each other */
+    int view_count;
+} wtl_scatter;
+
+/* Append one plot a view, y over x. A dashed line shows where points would lie if y were
+ * in proportion to x (the same sum of y over the points of the view). */
+WTL_API void wtl_svg_scatter(wtl_text *out, const wtl_scatter *scatter);
 
 /* Append text with & < > " escaped; bytes that XML cannot hold (control characters, broken
  * UTF-8) become '?'. */

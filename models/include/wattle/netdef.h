@@ -157,7 +157,8 @@ typedef struct wtl_dropout_options {
 } wtl_dropout_options;
 
 /* softmax: weight=1 aux=no; a head: probabilities at inference, cross-entropy in training
- * with loss weight `weight`; an auxiliary head exists in training only. */
+ * with loss weight `weight`; an auxiliary head exists in training only. No layer reads a
+ * head: its gradient is that of the loss alone. */
 typedef struct wtl_softmax_options {
     float weight;
     bool aux;

@@ -32,6 +32,7 @@ typedef struct wtl_evaluate_options {
 /* Run every image of `dataset` through `net` (its batch size, inference mode).
  *   WTL_E_SHAPE   the data have labels or pictures that the net cannot take
  *   WTL_E_NAN     the net's output is not finite
+ *   WTL_E_FORMAT  not one image could be read
  *   and what the batcher returns */
 WTL_API wtl_status wtl_evaluate(wtl_evaluation *out, wtl_net *net, const wtl_dataset *dataset,
                                 const wtl_evaluate_options *options,

@@ -1,0 +1,15 @@
+/* hardware_texts.h - what the build makes of energy/hardware/: see cmake/WattleTexts.cmake. */
+#ifndef WTL_HARDWARE_TEXTS_H
+#define WTL_HARDWARE_TEXTS_H
+
+#include <stddef.h>
+
+typedef struct wtl_hardware_entry {
+    const char *name, *text;
+    size_t length;
+} wtl_hardware_entry;
+
+extern const wtl_hardware_entry wtl_hardware_entries[]; /* by name, ended by a NULL name */
+extern const char *const wtl_hardware_name_list[];      /* the same names, ended by NULL */
+
+#endif
