@@ -6,6 +6,7 @@
 #include "hardware_private.h"
 #include "yaml_tree.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -496,7 +497,8 @@ wtl_status wtl_hardware_parse(wtl_hardware *out, const char *text, size_t length
     *out = (wtl_hardware){.word_bits = 16, .mac_energy = 1};
     wtl_yaml_tree tree;
     wtl_status status = wtl_yaml_read(&tree, text, length, file, err);
-    if (status == WTL_OK) {
+    assert(status != WTL_OK || tree.nodes); /* a tree that was read has a root */
+    if (status == WTL_OK && tree.nodes) {
         const reader r = {.out = out, .tree = &tree, .file = file, .err = err};
         status = read_all(&r);
     }

@@ -10,7 +10,7 @@
  *   WTL_E_RANGE  a factor is below 1, a dimension is not covered, places are out of order
  *   WTL_E_FIT    array, scratchpad or buffer are too small; says which and by how much */
 wtl_status wtl_nest_count(wtl_access_counts *out, const wtl_hardware *hw,
-                          const wtl_work_layer *layer, const wtl_nest_mapping *nest,
+                          const wtl_work_layer *layer, const wtl_nest_mapping *mapping,
                           wtl_error *err) WTL_MUST_CHECK;
 
 /* The nest of least energy for dense data among those that hw->dataflow allows (weight- or

@@ -13,6 +13,7 @@
  */
 #include "mapping_rs.h"
 
+#include <assert.h>
 #include <math.h>
 
 typedef struct search {
@@ -26,6 +27,7 @@ typedef struct search {
 
 static int ceil_div(int a, int b)
 {
+    assert(b > 0);
     return a / b + (a % b != 0);
 }
 

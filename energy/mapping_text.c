@@ -106,7 +106,8 @@ static wtl_status read_parameter(char *word, wtl_rs_mapping *rs, wtl_error *err)
     char *equals = strchr(word, '=');
     for (int i = 0; equals && i < PARAMETER_COUNT; i++) {
         size_t length = strlen(parameters[i].name);
-        if (length != (size_t)(equals - word) || strncmp(word, parameters[i].name, length)) {
+        if (length != (size_t)(equals - word) ||
+            strncmp(word, parameters[i].name, length) != 0) {
             continue;
         }
         if (*parameter(rs, i) != 0) {
@@ -149,7 +150,8 @@ static wtl_status read_place(nest_reader *r, const char *word)
 {
     size_t length = strlen(word) - 1; /* without the colon */
     for (int place = 0; place_words[place]; place++) {
-        if (strlen(place_words[place]) != length || strncmp(word, place_words[place], length)) {
+        if (strlen(place_words[place]) != length ||
+            strncmp(word, place_words[place], length) != 0) {
             continue;
         }
         if (r->place >= 0 && !r->place_ended) {

@@ -203,7 +203,7 @@ static wtl_status read_identity(reader *in, json_t *header)
 {
     static const char *const known[] = {"format", "version", "net", "classes",
                                         "meta",   "tensors", NULL};
-    uint64_t version;
+    uint64_t version = 0;
     if (!json_is_object(header)) {
         return bad(in, WTL_CHECKPOINT_PREFIX, "the header is not an object");
     }

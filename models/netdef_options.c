@@ -80,6 +80,7 @@ int wtl_read_floats(const char *text, char separator, double low, double high, f
  * and never below 90 % of the value. Returns 0 if that is no int. */
 static int round_width(double value, int multiple)
 {
+    assert(multiple > 0);
     if (value > INT_MAX / 2) {
         return 0;
     }

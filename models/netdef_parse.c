@@ -630,7 +630,7 @@ static wtl_status check_whole(const parser *p)
                         p->file, options->classes);
     }
     /* A canonical text has its classes resolved: another number would change nothing. */
-    if (def->classes != p->text_classes && !p->context.classes_used) {
+    if (options && def->classes != p->text_classes && !p->context.classes_used) {
         return wtl_fail(p->err, WTL_E_ARG, "%s: classes=%d does not apply: no out=classes",
                         p->file, options->classes);
     }

@@ -90,6 +90,21 @@ static wtl_status load_file(wtl_netdef **out, const char *path,
     return status;
 }
 
+/* A net whose sizes do not fit is refused here, where its file is known. */
+static wtl_status check_shapes(wtl_netdef **def, const char *file, wtl_error *err)
+{
+    wtl_shape *shapes = wtl_alloc((size_t)(*def)->layer_count, sizeof *shapes);
+    wtl_status status = shapes ? wtl_netdef_shapes(*def, shapes, err)
+                               : wtl_fail(err, WTL_E_NOMEM, "out of memory");
+    wtl_free(shapes);
+    if (status != WTL_OK) {
+        (void)wtl_fail_in(err, status, file);
+        wtl_netdef_free(*def);
+        *def = NULL;
+    }
+    return status;
+}
+
 static wtl_status load_named(wtl_netdef **out, char *name, const char *net, int classes,
                              wtl_error *err)
 {
@@ -108,8 +123,9 @@ static wtl_status load_named(wtl_netdef **out, char *name, const char *net, int 
     }
     size_t length;
     const char *text = wtl_zoo_text(name, &length);
-    return text ? wtl_netdef_parse(out, text, length, name, &options, err)
-                : load_file(out, name, &options, err);
+    wtl_status status = text ? wtl_netdef_parse(out, text, length, name, &options, err)
+                             : load_file(out, name, &options, err);
+    return status == WTL_OK ? check_shapes(out, name, err) : status;
 }
 
 wtl_status wtl_netdef_load(wtl_netdef **out, const char *net, int classes, wtl_error *err)

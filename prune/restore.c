@@ -111,8 +111,7 @@ static void compute_gains(restoring *re, int k)
                 *old = re->old + (size_t)k * m;
     const unsigned char *removed = re->removed + (size_t)k * m;
     bool worth = (double)re->left[k] * re->rows >= WORTH_A_FORK;
-    int threads = worth ? re->l->options.threads : 1;
-#pragma omp parallel for num_threads(threads) schedule(static, 64)
+#pragma omp parallel for num_threads(worth ? re->l->options.threads : 1) schedule(static, 64)
     for (int j = 0; j < re->g->width; j++) {
         re->gain[j] = removed[j] ? gain_of(r, column_of(re, k, (size_t)j), old[j], re->rows)
                                  : -(double)INFINITY;

@@ -119,7 +119,7 @@ static int show_hardware(const wtl_command *command, const char *what, bool as_j
             wtl_cli_print_json(command, json_pack("{s:o, s:o}", "name", wtl_cli_string(hw.name),
                                                   "yaml", wtl_cli_string(text)));
     } else {
-        fwrite(text, 1, length, stdout);
+        (void)fwrite(text, 1, length, stdout); /* failures show when stdout is closed */
     }
     wtl_free(bytes);
     return code;

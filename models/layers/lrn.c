@@ -15,6 +15,7 @@
 #include "wattle/memory.h"
 #include "wattle/threads.h"
 
+#include <assert.h>
 #include <math.h>
 
 enum { BLOCK = 64 }; /* pixels at a time: all their channels stay in L2 */
@@ -161,6 +162,7 @@ WTL_HOT static void fast_backward(const lrn_state *l, const float *x, const floa
                                   float *restrict dx, int count, float *restrict ratio)
 {
     float sum[BLOCK], power[BLOCK], factor = 2.0f * l->coefficient * l->beta;
+    assert(ratio);
     for (int c = 0; c < l->c; c++) {
         const float *from = x + c * l->pixels, *upstream = dy + c * l->pixels;
         float *to = dx + c * l->pixels, *row = ratio + (long)c * BLOCK;

@@ -100,7 +100,7 @@ static void relu_backward(const void *self, const wtl_layer_run *run, const floa
 
 #define WTL_RELU_OPS(its_kind, its_word)                                                       \
     {                                                                                          \
-        .kind = its_kind, .word = its_word, .least_inputs = 1, .most_inputs = 1,               \
+        .kind = (its_kind), .word = (its_word), .least_inputs = 1, .most_inputs = 1,           \
         .state_bytes = sizeof(relu_state), .needs_y = true, .shape = relu_shape,               \
         .setup = relu_setup, .forward = relu_forward, .backward = relu_backward,               \
     }

@@ -10,6 +10,7 @@
 #include "layer_ops.h"
 #include "wattle/threads.h"
 
+#include <assert.h>
 #include <limits.h>
 #include <string.h>
 
@@ -182,6 +183,7 @@ static void bilinear_forward(const upsample_state *l, const float *x, float *y, 
 
 static void bilinear_backward(const upsample_state *l, const float *dy, float *dx, float *row)
 {
+    assert(row);
     memset(dx, 0, (size_t)l->h * l->w * sizeof *dx);
     for (int p = 0; p < l->h * l->factor; p++) {
         memset(row, 0, ((size_t)l->w + 2) * sizeof *row);

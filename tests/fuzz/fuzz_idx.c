@@ -12,9 +12,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
         wtl_error err;
         if (wtl_idx_parse(&idx, bytes, length, dimensions, "fuzz", &err) == WTL_OK) {
             size_t values = idx.count * (size_t)idx.rows * (size_t)idx.columns;
-            volatile unsigned char seen = idx.values[0]; /* the reads must stay */
-            seen = idx.values[values - 1];
-            (void)seen;
+            volatile unsigned char ends[2]; /* the reads must stay */
+            ends[0] = idx.values[0];
+            ends[1] = idx.values[values - 1];
+            (void)ends;
         }
     }
     return 0;

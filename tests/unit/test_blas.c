@@ -41,9 +41,9 @@ static double element(const product *p, const float *a, const float *b, int i, i
 static void check(const product *p)
 {
     int ldc = p->n + p->pad;
-    size_t a_count = (size_t)((p->op_a == 'T' ? p->k : p->m) * lda_of(p));
-    size_t b_count = (size_t)((p->op_b == 'T' ? p->n : p->k) * ldb_of(p));
-    size_t c_count = (size_t)(p->m * ldc);
+    size_t a_count = (size_t)(p->op_a == 'T' ? p->k : p->m) * (size_t)lda_of(p);
+    size_t b_count = (size_t)(p->op_b == 'T' ? p->n : p->k) * (size_t)ldb_of(p);
+    size_t c_count = (size_t)p->m * (size_t)ldc;
     float *a = wtl_alloc(a_count, 4), *b = wtl_alloc(b_count, 4), *c = wtl_alloc(c_count, 4),
           *want = wtl_alloc(c_count, 4);
     wtl_fill_random(a, a_count, 1);

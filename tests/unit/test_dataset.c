@@ -136,9 +136,11 @@ static void idx_parts_that_disagree_are_refused(void **state)
     static const unsigned char few[2] = {0, 1}, many[3] = {0, 1, 1}, high[2] = {0, 2};
     const wtl_dataset_options test = {.part = WTL_DATA_TEST};
     write_idx(wtl_test_path("idx-count"), "train", 3, many, false);
-    rename(wtl_test_path("idx-count/train-images-idx3-ubyte"), wtl_test_path("images"));
+    assert_int_equal(
+        rename(wtl_test_path("idx-count/train-images-idx3-ubyte"), wtl_test_path("images")), 0);
     write_idx(wtl_test_path("idx-count"), "train", 2, few, false);
-    rename(wtl_test_path("images"), wtl_test_path("idx-count/train-images-idx3-ubyte"));
+    assert_int_equal(
+        rename(wtl_test_path("images"), wtl_test_path("idx-count/train-images-idx3-ubyte")), 0);
     open_fails(data_in("idx", "idx-count"), NULL, WTL_E_FORMAT,
                "~/idx-count/train-images-idx3-ubyte: offset 4: 3 images, but 2 labels");
     write_idx(wtl_test_path("idx-class"), "train", 2, few, false);

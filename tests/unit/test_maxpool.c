@@ -138,9 +138,7 @@ static void define(const wtl_pool_options *o, wtl_shape in, int p_count, int q_c
                    const float *x, const float *dy, float *y, float *dx)
 {
     int r_count = o->global ? in.h : o->kernel[0], s_count = o->global ? in.w : o->kernel[1];
-    for (int i = 0; i < in.h * in.w; i++) {
-        dx[i] = 0;
-    }
+    memset(dx, 0, (size_t)in.h * (size_t)in.w * sizeof *dx);
     for (int p = 0; p < p_count; p++) {
         for (int q = 0; q < q_count; q++) {
             int at = -1;

@@ -117,7 +117,8 @@ static void all_positions_give_the_moments_of_an_explicit_im2col(void **state)
         for (int with_bias = 0; with_bias < 2; with_bias++) {
             wtl_moments *mo = moments_of(
                 s, (wtl_moments_options){.positions = 1000, .form = WTL_MOMENTS_PRIMAL});
-            size_t input = wtl_shape_count(s->in), output = (size_t)(s->k * s->p * s->q);
+            size_t input = wtl_shape_count(s->in),
+                   output = (size_t)s->k * (size_t)s->p * (size_t)s->q;
             const float *b = with_bias ? bias : NULL;
             assert_ok(wtl_moments_add_outputs(mo, 3, x, y, b, NULL));
             assert_ok(wtl_moments_add_outputs(mo, 4, x + 3 * input, y + 3 * output, b, NULL));

@@ -90,7 +90,7 @@ static void make_layer(sample_layer *s, unsigned seed)
     s->m = s->moments->g.width;
     s->filters = s->moments->g.filters;
     assert_true(s->k * s->m <= MOST_WEIGHTS && s->m <= MOST_WIDTH);
-    wtl_fill_random(s->weights, (size_t)(s->k * s->m), seed + 2000);
+    wtl_fill_random(s->weights, (size_t)s->k * (size_t)s->m, seed + 2000);
     for (int i = 0; i < MOST_WEIGHTS; i++) {
         s->mask[i] = 1.0f;
     }
@@ -249,7 +249,7 @@ static void literal_restore(literal *l, size_t keep)
             all = true;
             continue;
         }
-        double gain[MOST_WIDTH], norm = l1_with(l, k, -1, 0.0);
+        double gain[MOST_WIDTH] = {0}, norm = l1_with(l, k, -1, 0.0);
         for (int j = 0; j < m; j++) { /* gains of one step are of one residual */
             gain[j] = l->removed[k * m + j]
                           ? norm - l1_with(l, k, j, (double)l->s->weights[k * m + j])

@@ -361,9 +361,9 @@ static void labels_that_would_cover_something_are_left_out(void **state)
     (void)state;
     static const double x[] = {10, 10, 10, 1, 100}, y[] = {10, 10, 10, 1, 100};
     static const int group[] = {0, 0, 0, 0, 0};
-    static const char *const labels[] = {"one", "two", "three", NULL,
-                                         "a name that is far too wide for the view it is in "
-                                         "on either side of its point"};
+    static const char wide[] = "a name that is far too wide for the view it is in on either "
+                               "side of its point";
+    static const char *const labels[] = {"one", "two", "three", NULL, wide};
     const wtl_scatter_view view = {"x", x};
     const wtl_scatter scatter = {"t", "y", y, group, labels, 5, two_groups, 1, &view, 1};
     char *svg = scatter_text(&scatter);

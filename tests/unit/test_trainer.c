@@ -423,7 +423,7 @@ static void an_interrupted_epoch_counts_all_its_seconds(void **state)
     w = (watch){.tick = 1.0};
     assert_ok(train("timed", NULL, true, &w, NULL, NULL));
     char *metrics = text_of(in_run("timed", "metrics.csv"));
-    double seconds = atof(strrchr(metrics, ',') + 1);
+    double seconds = strtod(strrchr(metrics, ',') + 1, NULL);
     /* At least two looks a step; resumed alone it would be 3 steps' worth. */
     assert_true(seconds >= 2.0 * BATCHES);
     wtl_free(metrics);

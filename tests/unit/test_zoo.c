@@ -3,6 +3,7 @@
 #include "wtl_test.h"
 
 #include "wattle/memory.h"
+#include "wattle/text.h"
 #include "wattle/zoo.h"
 
 #include <stdio.h>
@@ -363,9 +364,23 @@ static void every_allocation_may_fail(void **state)
     wtl_test_every_allocation_fails(load_and_free, name);
 }
 
+static void sizes_that_do_not_fit_are_refused_with_the_file(void **state)
+{
+    (void)state;
+    static const char text[] = "net n\ninput data 1x4x4\nc = conv data out=3 kernel=9\n";
+    const char *path = wtl_test_path("unfit.net");
+    wtl_test_write(path, text, sizeof text - 1);
+    wtl_netdef *def;
+    char *want = wtl_format("%s: c: the 9x9 window does not fit the padded input of 4x4", path);
+    assert_fails(wtl_netdef_load(&def, path, 0, &err), WTL_E_SHAPE, &err, want);
+    assert_null(def);
+    wtl_free(want);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        WTL_TEST(sizes_that_do_not_fit_are_refused_with_the_file),
         WTL_TEST(every_net_has_the_published_parameters_and_macs),
         WTL_TEST(every_name_is_in_the_table_above_and_in_order),
         WTL_TEST(every_net_is_called_as_its_text_says_and_reads_back),

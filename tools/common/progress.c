@@ -26,7 +26,7 @@ double wtl_cli_clock(void *context)
 void wtl_cli_format_seconds(double seconds, char text[32])
 {
     if (!(seconds >= 0 && seconds < 3.6e8)) {
-        strcpy(text, "--:--:--");
+        snprintf(text, 32, "--:--:--");
         return;
     }
     long whole = lround(seconds);

@@ -18,6 +18,7 @@ WTL_API const char *wtl_zoo_text(const char *name, size_t *length);
  * ":key=value[,key=value]" with keys width and classes, e.g. "mobilenet-v2:width=0.5".
  * `classes` (0: as said) applies unless the key is given.
  *   WTL_E_MISSING  neither a zoo name (a near miss is suggested) nor a file
+ *   WTL_E_SHAPE    a layer's inputs do not fit it; "FILE: LAYER: ..."
  *   and what wtl_netdef_parse() returns */
 WTL_API wtl_status wtl_netdef_load(wtl_netdef **out, const char *net, int classes,
                                    wtl_error *err) WTL_MUST_CHECK;
