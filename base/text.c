@@ -146,6 +146,17 @@ char *wtl_text_take(wtl_text *text)
     return bytes;
 }
 
+const char *wtl_named_text_find(const wtl_named_text *texts, const char *name, size_t *length)
+{
+    for (; texts->name; texts++) {
+        if (strcmp(texts->name, name) == 0) {
+            *length = texts->length;
+            return texts->text;
+        }
+    }
+    return NULL;
+}
+
 /* Levenshtein distance of short words; anything longer counts as far away. */
 static int edit_distance(const char *a, const char *b)
 {

@@ -25,7 +25,7 @@ function(wtl_texts_write name folder extension out)
 #include \"${name}_texts.h\"
 
 ${texts}
-const wtl_${name}_entry wtl_${name}_entries[] = {
+const wtl_named_text wtl_${name}_entries[] = {
 ${entries}    {0},
 };
 

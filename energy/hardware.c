@@ -20,13 +20,7 @@ const char *const *wtl_hardware_presets(void)
 
 const char *wtl_hardware_preset_text(const char *name, size_t *length)
 {
-    for (const wtl_hardware_entry *entry = wtl_hardware_entries; entry->name; entry++) {
-        if (strcmp(entry->name, name) == 0) {
-            *length = entry->length;
-            return entry->text;
-        }
-    }
-    return NULL;
+    return wtl_named_text_find(wtl_hardware_entries, name, length);
 }
 
 wtl_status wtl_hardware_load(wtl_hardware *out, const char *name_or_file, wtl_error *err)

@@ -2,14 +2,9 @@
 #ifndef WTL_HARDWARE_TEXTS_H
 #define WTL_HARDWARE_TEXTS_H
 
-#include <stddef.h>
+#include "wattle/text.h"
 
-typedef struct wtl_hardware_entry {
-    const char *name, *text;
-    size_t length;
-} wtl_hardware_entry;
-
-extern const wtl_hardware_entry wtl_hardware_entries[]; /* by name, ended by a NULL name */
-extern const char *const wtl_hardware_name_list[];      /* the same names, ended by NULL */
+extern const wtl_named_text wtl_hardware_entries[]; /* by name, ended by a NULL name */
+extern const char *const wtl_hardware_name_list[];  /* the same names, ended by NULL */
 
 #endif

@@ -18,11 +18,6 @@ typedef struct wtl_nest_layer {
 
 wtl_nest_layer wtl_nest_layer_of(const wtl_work_layer *layer);
 
-static inline int64_t wtl_ceil_div(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
-
 /* A data type has nothing to do with the loops over these dims: they reuse what they find. */
 static inline wtl_data_type wtl_nest_idle_type(wtl_loop_dim dim)
 {

@@ -4,6 +4,16 @@
 
 #include "wattle/mapping.h"
 
+#include <assert.h>
+#include <stdint.h>
+
+/* ceil(a / b) of a >= 0 and b >= 1; no more than a, so it fits where a does. */
+static inline int64_t wtl_ceil_div(int64_t a, int64_t b)
+{
+    assert(b > 0);
+    return a / b + (a % b != 0);
+}
+
 /* Count the accesses of a loop nest. hw->dataflow is not looked at: any nest is counted by the
  * same rules. The layer is consistent (wtl_work_layer_check). The nest's factors are those of
  * one group; counts are for all groups.

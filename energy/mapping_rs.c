@@ -37,11 +37,6 @@
 #include <math.h>
 #include <string.h>
 
-static int ceil_div(int a, int b)
-{
-    return a / b + (a % b != 0);
-}
-
 /* ---- the shape ---- */
 
 static bool kernel_too_large(const wtl_hardware *hw, const wtl_rs_shape *s)
@@ -99,7 +94,7 @@ int wtl_rs_sets(const wtl_hardware *hw, const wtl_rs_shape *s, int e)
         return (hw->rows / s->kernel_h) * (hw->columns / e);
     }
     /* A set wider than the array is cut into segments that lie above each other. */
-    return (hw->rows / s->kernel_h) / ceil_div(e, hw->columns);
+    return (hw->rows / s->kernel_h) / (int)wtl_ceil_div(e, hw->columns);
 }
 
 int wtl_rs_strip_rows(const wtl_rs_shape *s, int e)
@@ -127,8 +122,8 @@ static double fetched_rows(const wtl_rs_shape *s, int e)
 void wtl_rs_image_terms(wtl_rs_terms *terms, const wtl_hardware *hw, const wtl_rs_shape *s,
                         int n, int e)
 {
-    terms->image_passes = ceil_div(s->images, n);
-    terms->strips = ceil_div(s->out_h, e);
+    terms->image_passes = (double)wtl_ceil_div(s->images, n);
+    terms->strips = (double)wtl_ceil_div(s->out_h, e);
     double h = wtl_rs_strip_rows(s, e);
     switch (hw->accounting) {
     case WTL_COUNT_ROWS:
@@ -149,8 +144,8 @@ void wtl_rs_image_terms(wtl_rs_terms *terms, const wtl_hardware *hw, const wtl_r
 void wtl_rs_channel_terms(wtl_rs_terms *terms, const wtl_hardware *hw, const wtl_rs_shape *s,
                           int q, int r)
 {
-    int turns = ceil_div(s->channels, q);
-    int passes = ceil_div(turns, r);
+    int turns = (int)wtl_ceil_div(s->channels, q);
+    int passes = (int)wtl_ceil_div(turns, r);
     bool filled = hw->accounting == WTL_COUNT_CVPR17;
     terms->channel_turns = turns;
     terms->channel_passes = passes;
@@ -160,10 +155,10 @@ void wtl_rs_channel_terms(wtl_rs_terms *terms, const wtl_hardware *hw, const wtl
 
 void wtl_rs_filter_terms(wtl_rs_terms *terms, const wtl_rs_shape *s, int m, int p, int t)
 {
-    int turns = ceil_div(s->filters, p);
+    int turns = (int)wtl_ceil_div(s->filters, p);
     terms->filter_turns = turns;
-    terms->filter_passes = ceil_div(turns, t); /* = ceil(M / (p*t)) */
-    terms->ifmap_fetches = ceil_div(s->filters, m);
+    terms->filter_passes = (double)wtl_ceil_div(turns, t); /* = ceil(M / (p*t)) */
+    terms->ifmap_fetches = (double)wtl_ceil_div(s->filters, m);
 }
 
 /* ---- words ---- */

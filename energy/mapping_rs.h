@@ -7,7 +7,7 @@
 #ifndef WTL_MAPPING_RS_H
 #define WTL_MAPPING_RS_H
 
-#include "wattle/mapping.h"
+#include "mapping_private.h"
 
 /* One group of a layer, as the array sees it. */
 typedef struct wtl_rs_shape {

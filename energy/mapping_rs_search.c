@@ -13,7 +13,6 @@
  */
 #include "mapping_rs.h"
 
-#include <assert.h>
 #include <math.h>
 
 typedef struct search {
@@ -25,16 +24,10 @@ typedef struct search {
     double best_cost;
 } search;
 
-static int ceil_div(int a, int b)
-{
-    assert(b > 0);
-    return a / b + (a % b != 0);
-}
-
 /* The smallest y with ceil(size/y) = ceil(size/x). */
 static int least_like(int size, int x)
 {
-    return ceil_div(size, ceil_div(size, x));
+    return (int)wtl_ceil_div(size, wtl_ceil_div(size, x));
 }
 
 static int floor_to(double value, int most)
@@ -146,7 +139,7 @@ static void search_filters(search *s, wtl_rs_mapping map, wtl_rs_terms *terms, d
     wtl_rs_filter_terms(&bound, shape, most_m, most_p, most_sets);
     for (int p = least_like(shape->filters, most_p); p >= 1;
          p = p > 1 ? least_like(shape->filters, p - 1) : 0) {
-        int turns = ceil_div(shape->filters, p);
+        int turns = (int)wtl_ceil_div(shape->filters, p);
         bound.filter_turns = turns;
         if (hopeless(s, rest + cost_of(s, &bound, WTL_DATA_IFMAP))) {
             return; /* a smaller p delivers more often */
@@ -189,7 +182,7 @@ static void search_channels(search *s, wtl_rs_mapping map, wtl_rs_terms *terms)
     int channels = s->shape.channels, sets = wtl_rs_sets(s->hw, &s->shape, map.e);
     for (int q = most_channels_in_pe(s); q >= 1; q--) {
         q = map.q = least_like(channels, q);
-        int turns = ceil_div(channels, q), most_r = channels / q;
+        int turns = (int)wtl_ceil_div(channels, q), most_r = channels / q;
         for (int r = sets < most_r ? sets : most_r; r >= 1; r--) {
             r = map.r = least_like(turns, r);
             wtl_rs_channel_terms(terms, s->hw, &s->shape, q, r);
@@ -261,7 +254,7 @@ static double least_psum_cost(const search *s)
     wtl_rs_terms terms = {0};
     for (int q = most_channels_in_pe(s); q >= 1; q--) {
         q = least_like(channels, q);
-        int turns = ceil_div(channels, q), most_r = channels / q;
+        int turns = (int)wtl_ceil_div(channels, q), most_r = channels / q;
         for (int r = sets < most_r ? sets : most_r; r >= 1; r--) {
             r = least_like(turns, r);
             wtl_rs_channel_terms(&terms, s->hw, &s->shape, q, r);

@@ -17,13 +17,7 @@ const char *const *wtl_zoo_names(void)
 
 const char *wtl_zoo_text(const char *name, size_t *length)
 {
-    for (const wtl_zoo_entry *entry = wtl_zoo_entries; entry->name; entry++) {
-        if (strcmp(entry->name, name) == 0) {
-            *length = entry->length;
-            return entry->text;
-        }
-    }
-    return NULL;
+    return wtl_named_text_find(wtl_zoo_entries, name, length);
 }
 
 /* One "key=value" of NET. `pair` is cut at the '='. */

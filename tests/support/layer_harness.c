@@ -400,3 +400,17 @@ void wtl_harness_check_threads(const wtl_layer_case *c)
         compare_runs(&more, &one, compare_bytes, 0.0);
     }
 }
+
+void wtl_harness_over_batches(int rows,
+                              void (*check)(int row, int n, int threads, wtl_engine engine))
+{
+    static const int images[] = {1, 2, 3, 5};
+    for (int row = 0; row < rows; row++) {
+        check(row, 2, 1, WTL_ENGINE_REFERENCE);
+        for (int i = 0; i < 4; i++) {
+            for (int threads = 1; threads <= 3; threads++) {
+                check(row, images[i], threads, WTL_ENGINE_BLAS);
+            }
+        }
+    }
+}

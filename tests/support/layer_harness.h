@@ -79,6 +79,11 @@ void wtl_harness_check_engines(const wtl_layer_case *c, double tolerance);
 /* The same bytes from a second layer run on the same numbers. */
 void wtl_harness_check_repeats(const wtl_layer_case *c);
 
+/* `check` each of `rows` cases: the reference engine on two images, then the BLAS engine on 1, 2,
+ * 3 and 5 images by 1, 2 and 3 threads. */
+void wtl_harness_over_batches(int rows,
+                              void (*check)(int row, int n, int threads, wtl_engine engine));
+
 /* The same bytes with 1, 2 and 3 threads: for layers whose sums do not depend on them. Give
  * it enough floats (some 16384 a thread) for the layer to use them all. */
 void wtl_harness_check_threads(const wtl_layer_case *c);

@@ -242,15 +242,7 @@ static void check_row(int index, int n, int threads, wtl_engine engine)
 static void both_engines_follow_the_definition_over_odd_shapes(void **state)
 {
     (void)state;
-    static const int images[] = {1, 2, 3, 5};
-    for (int index = 0; index < ROW_COUNT; index++) {
-        check_row(index, 2, 1, WTL_ENGINE_REFERENCE);
-        for (int i = 0; i < 4; i++) {
-            for (int threads = 1; threads <= 3; threads++) {
-                check_row(index, images[i], threads, WTL_ENGINE_BLAS);
-            }
-        }
-    }
+    wtl_harness_over_batches(ROW_COUNT, check_row);
 }
 
 static void small_maps_of_many_images_follow_the_definition(void **state)

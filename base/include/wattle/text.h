@@ -1,4 +1,4 @@
-/* text.h - numbers from text, growable strings, near-miss suggestions. */
+/* text.h - numbers from text, growable strings, texts by name, near-miss suggestions. */
 #ifndef WATTLE_TEXT_H
 #define WATTLE_TEXT_H
 
@@ -38,6 +38,16 @@ WTL_API void wtl_text_printf(wtl_text *text, const char *format, ...) WTL_PRINTF
 WTL_API void wtl_text_clear(wtl_text *text); /* frees */
 /* The string, now the caller's (wtl_free()), or NULL when memory ran short on the way. */
 WTL_API char *wtl_text_take(wtl_text *text) WTL_MUST_CHECK;
+
+/* A text that the build put into the library, by name. */
+typedef struct wtl_named_text {
+    const char *name, *text;
+    size_t length; /* of the text, its NUL apart */
+} wtl_named_text;
+
+/* The text called `name` among `texts` (ended by a NULL name) and its length, or NULL. */
+WTL_API const char *wtl_named_text_find(const wtl_named_text *texts, const char *name,
+                                        size_t *length);
 
 /* The entry of `words` (ended by NULL) closest to `word`, or NULL if none is close: for
  * "did you mean ...?". */
