@@ -5,8 +5,8 @@
 cd "$work" || exit 1
 make_data d
 make_net tiny.net
-options="--net tiny.net --data idx:d --threads 1 --epochs 12 --batch 2 --lr 0.02
-    --engine reference --save-minutes 0.0005"
+options="--net tiny.net --data idx:d --threads 1 --epochs 12 --batch 1 --lr 0.02
+    --engine reference --save-minutes 0.0001"
 RANDOM=${WTL_TEST_SEED:-$$}
 echo "WTL_TEST_SEED=$RANDOM"
 
