@@ -6,6 +6,7 @@
 #include "common/signals.h"
 
 #include "wattle/evaluate.h"
+#include "wattle/split.h"
 
 typedef struct eval_args {
     char data[1024];
@@ -142,7 +143,7 @@ static int run(const wtl_command *command, int argc, char **argv)
     wtl_signals_catch();
     wtl_status status = wtl_model_load(&model, file, plan, &err);
     if (status == WTL_OK) {
-        wtl_dataset_options split = wtl_model_split(model.checkpoint);
+        wtl_dataset_options split = wtl_split_of(model.checkpoint);
         if (wtl_option_given(&parsed, "seed")) {
             split.split_seed = parsed.common.seed;
         }

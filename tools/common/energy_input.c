@@ -8,6 +8,7 @@
 #include "wattle/file.h"
 #include "wattle/from_net.h"
 #include "wattle/memory.h"
+#include "wattle/split.h"
 #include "wattle/text.h"
 #include "wattle/zoo.h"
 
@@ -167,7 +168,7 @@ static wtl_status load_checkpoint(wtl_workload *out, const wtl_energy_input *inp
         status = wtl_workload_from_net(out, model.net, options, err);
     }
     if (status == WTL_OK && input->data) {
-        wtl_dataset_options split = wtl_model_split(model.checkpoint);
+        wtl_dataset_options split = wtl_split_of(model.checkpoint);
         if (input->seed_given) {
             split.split_seed = common->seed;
         }

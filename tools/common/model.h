@@ -20,9 +20,6 @@ wtl_status wtl_model_load(wtl_model *model, const char *path, wtl_net_options op
                           wtl_error *err) WTL_MUST_CHECK;
 void wtl_model_clear(wtl_model *model);
 
-/* The split that the checkpoint was trained with: its @val images are those held out then. */
-wtl_dataset_options wtl_model_split(const wtl_checkpoint *checkpoint);
-
 /* The name of class `index`, or "class INDEX" written to `spare`. */
 const char *wtl_model_class(const wtl_checkpoint *checkpoint, int index, char spare[32]);
 
