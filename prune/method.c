@@ -8,6 +8,8 @@
 static const wtl_method *const methods[] = {
     &wtl_method_magnitude_uniform,
     &wtl_method_magnitude_global,
+    &wtl_method_magnitude_gradual,
+    &wtl_method_random,
 };
 enum { METHODS = sizeof methods / sizeof *methods };
 
