@@ -571,6 +571,22 @@ static void goals_are_met_as_near_as_whole_weights_allow(void **state)
     }
 }
 
+/* Rounding down takes less than a weight, 1/500 in the smallest layer; the top-up gives others
+ * less than a quarter of that. */
+static void uniform_densities_are_equal(void **state)
+{
+    (void)state;
+    fixture f;
+    set_up_lenet(&f);
+    prune_to(&f, "magnitude-uniform", 0.6 * energy_most(&f));
+    double want = (double)wtl_mask_kept(f.layers[2].param) / (double)f.layers[2].weights;
+    for (int i = 0; i < f.count; i++) {
+        const wtl_param *param = f.layers[i].param;
+        assert_close((double)wtl_mask_kept(param) / (double)param->count, want, 1.25 / 500);
+    }
+    tear_down(&f);
+}
+
 /* Of the kept weights some are 0: they must not make room for pruned ones. */
 static void a_kept_zero_stays_before_a_pruned_one(void **state)
 {
@@ -668,6 +684,21 @@ static void random_choice_does_not_depend_on_the_rounds_but_on_the_seed(void **s
     tear_down(&slow);
     tear_down(&quick);
     tear_down(&other);
+}
+
+static void random_choice_takes_up_any_mask(void **state)
+{
+    (void)state;
+    fixture f;
+    set_up_hand(&f);
+    prune_to(&f, "magnitude-uniform", 28); /* d keeps its last 12 */
+    set_layers(&f);
+    prune_to(&f, "random", 14);
+    assert_kept(&f, 2, 6);
+    for (size_t i = 0; i < 12; i++) {
+        assert_false(wtl_mask_keeps(f.layers[1].param, i));
+    }
+    tear_down(&f);
 }
 
 /* 800 seeds, half of 24 weights: each stays 400 times, give or take 14.1; five of those. */
@@ -854,9 +885,11 @@ int main(void)
         WTL_TEST(a_goal_that_holds_already_changes_nothing),
         WTL_TEST(global_is_the_longest_row_that_meets_the_goal),
         WTL_TEST(goals_are_met_as_near_as_whole_weights_allow),
+        WTL_TEST(uniform_densities_are_equal),
         WTL_TEST(a_kept_zero_stays_before_a_pruned_one),
         WTL_TEST(any_allocation_is_held_to_goal_and_limits),
         WTL_TEST(random_choice_does_not_depend_on_the_rounds_but_on_the_seed),
+        WTL_TEST(random_choice_takes_up_any_mask),
         WTL_TEST(random_choice_is_fair),
         WTL_TEST(each_layer_is_reported_once),
         WTL_TEST(methods_leave_when_asked_to_stop),
