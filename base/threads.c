@@ -35,3 +35,22 @@ void wtl_threads_prepare(int threads)
         wtl_flush_denormals();
     }
 }
+
+/* ---- the processor ---- */
+
+void wtl_processor_name(char *name, size_t size)
+{
+    snprintf(name, size, "unknown");
+    unsigned char *bytes;
+    size_t length;
+    if (wtl_file_read("/proc/cpuinfo", (size_t)1 << 24, &bytes, &length, NULL) != WTL_OK) {
+        return;
+    }
+    const char *line = strstr((const char *)bytes, "model name");
+    const char *colon = line ? strchr(line, ':') : NULL;
+    if (colon) {
+        colon += 1 + strspn(colon + 1, " \t");
+        snprintf(name, size, "%.*s", (int)strcspn(colon, "\n"), colon);
+    }
+    wtl_free(bytes);
+}

@@ -303,15 +303,30 @@ wtl_status wtl_optimizer_create(wtl_optimizer **out, wtl_net *net,
         wtl_optimizer_free(optimizer);
         return wtl_fail(err, WTL_E_NOMEM, "optimizer: out of memory");
     }
+    wtl_optimizer_reset(optimizer);
+    *out = optimizer;
+    return WTL_OK;
+}
+
+static void clear(float *values, size_t count)
+{
+    for (size_t i = 0; values && i < count; i++) {
+        values[i] = 0.0f;
+    }
+}
+
+void wtl_optimizer_reset(wtl_optimizer *optimizer)
+{
+    optimizer->steps = 0;
     for (int i = 0; i < optimizer->slot_count; i++) {
         const slot *s = &optimizer->slots[i];
+        clear(s->momentum, s->param->count);
+        clear(s->second, s->param->count);
         for (size_t j = 0; s->average && j < s->param->count; j++) {
             s->average[j] = s->param->value[j];
         }
         mask_state(s, 0, s->param->count);
     }
-    *out = optimizer;
-    return WTL_OK;
 }
 
 void wtl_optimizer_free(wtl_optimizer *optimizer)
