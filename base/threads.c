@@ -1,9 +1,13 @@
 /* threads.c - compute threads and their floating-point mode. */
 #define _GNU_SOURCE
 #include "wattle/threads.h"
+#include "wattle/file.h"
+#include "wattle/memory.h"
 
 #include <omp.h>
 #include <sched.h>
+#include <stdio.h>
+#include <string.h>
 #if defined(__x86_64__)
 #include <xmmintrin.h>
 #endif
