@@ -28,6 +28,7 @@ static const wtl_field fields[] = {
     {NULL, "campaign_round", INT(campaign_round, MOST_ROUNDS)},
     {NULL, "campaign_rounds", INT(campaign_rounds, MOST_ROUNDS)},
     {NULL, "corrections", INT(corrections, MOST_ROUNDS)},
+    {NULL, "approached", BOOL(approached)},
     {NULL, "refinements", INT(refinements, MOST_ROUNDS)},
     {NULL, "present", INT(present, MOST_ROUNDS)},
     {NULL, "held", INT(held, MOST_ROUNDS)},

@@ -22,7 +22,10 @@
 enum { GRADUAL_STEPS = 4, MOST_CORRECTIONS = 3, NO_LIMIT = 1000000 };
 /* How near the target is near enough, and by how much the last step stays above it: weights do
  * not come back, so a correction can only take away. */
-static const double TOLERANCE = 0.005, MARGIN = 0.004;
+static const double TOLERANCE = 0.005, MARGIN = 0.002;
+/* The target is approached from a little above, with half of the last fine-tuning, so that
+ * little is left to change the zeros of activations after the last weights went. */
+static const double APPROACH = 1.03, APPROACH_DRIFT = 0.2;
 /* A correction is small: so are its learning rate and its epochs. */
 static const double CORRECTION_RATE = 0.1, CORRECTION_EPOCHS = 0.25;
 
@@ -241,14 +244,21 @@ static bool is_last_step(const run *r)
            r->st.goal <= r->s.options.target_energy;
 }
 
+static bool is_approach(const run *r)
+{
+    return r->st.kind == WTL_ROUND_STEP && r->st.approached && !is_last_step(r);
+}
+
 static double epochs_of_round(const run *r)
 {
     const wtl_prune_options *o = &r->s.options;
     switch ((wtl_round_kind)r->st.kind) {
     case WTL_ROUND_STEP:
-        return is_last_step(r)      ? o->final_epochs
-               : r->s.method->cubic ? o->epochs / GRADUAL_STEPS
-                                    : o->epochs;
+        if (is_last_step(r)) {
+            return r->st.approached ? 0.5 * o->final_epochs : o->final_epochs;
+        }
+        return is_approach(r) ? 0.5 * o->final_epochs
+                              : o->epochs / (r->s.method->cubic ? GRADUAL_STEPS : 1);
     case WTL_ROUND_CORRECT:
         return CORRECTION_EPOCHS * fmin(1.0, o->final_epochs);
     case WTL_ROUND_CHANCE:
@@ -272,7 +282,10 @@ static void next_step(run *r)
             st->goal = target + (st->campaign_from - target) * left * left * left;
         }
         if (left <= 0.0 || st->goal <= 1.02 * target) {
-            st->goal = target;
+            bool near = r->s.method->cubic || st->approached || energy_now(r) < 1.1 * target ||
+                        r->s.options.final_epochs == 0.0;
+            st->goal = near ? target : APPROACH * target;
+            st->approached = !near || st->approached;
         }
     }
 }
@@ -290,6 +303,7 @@ static void begin_campaign(run *r)
     st->campaign_round = 0;
     st->campaign_rounds = targeted(r) ? o->rounds * parts : NO_LIMIT;
     st->corrections = 0;
+    st->approached = false;
     st->refinements = o->refinements > 0 ? o->refinements : 0;
     st->met = false;
     st->why[0] = '\0';
@@ -599,7 +613,9 @@ static wtl_status prune_stage(run *r, wtl_error *err)
     /* The zeros of activations change in fine-tuning: aim so that the target comes out. */
     double aim = st->goal;
     if (is_last_step(r) && !limited(r) && epochs_of_round(r) > 0.0) {
-        aim *= (1.0 + MARGIN) / fmin(fmax(st->drift, 0.95), 1.05);
+        double drift = fmin(fmax(st->drift, 0.95), 1.05);
+        drift = st->approached ? 1.0 + APPROACH_DRIFT * (drift - 1.0) : drift;
+        aim *= (1.0 + MARGIN) / drift;
     }
     double floor = wtl_method_floor(s->pricing, s->layers);
     if (aim * st->dense_energy < floor) {
