@@ -1,41 +1,55 @@
-/* distill.c - the dense net's answers as soft targets (Hinton, Vinyals, Dean 2015). */
+/* distill.c - learning from the teacher's soft answers (Hinton, Vinyals, Dean 2015).
+ *
+ *   q = softmax(teacher / T)   p = softmax(z / T)
+ *   loss      a * T^2 * KL(q || p)   KL = sum over j of q[j] * (log q[j] - log p[j])
+ *   d loss / d z[j] = a * T * (p[j] - q[j])
+ *
+ * Shapes:  logits z [n,k]   teacher [n,k]   gradient [n,k]
+ * T^2 keeps the gradient's size when T changes. Logarithms come from the logits, never from a
+ * probability that may have rounded to 0.
+ */
 #include "wattle/finetune.h"
 
 #include <math.h>
 
-/* log of the sum of exp(z[c] / T), and the largest logit. */
-static double log_sum(int k, const float *z, double temperature, double *largest)
+/* log of the sum over j of exp(z[j] / T) */
+static double log_sum_exp(int k, const float *z, double temperature)
 {
-    double most = (double)z[0], sum = 0.0;
-    for (int c = 1; c < k; c++) {
-        most = (double)z[c] > most ? (double)z[c] : most;
+    double largest = (double)z[0], sum = 0.0;
+    for (int j = 1; j < k; j++) {
+        largest = (double)z[j] > largest ? (double)z[j] : largest;
     }
-    for (int c = 0; c < k; c++) {
-        sum += exp(((double)z[c] - most) / temperature);
+    for (int j = 0; j < k; j++) {
+        sum += exp(((double)z[j] - largest) / temperature);
     }
-    *largest = most;
-    return log(sum);
+    return largest / temperature + log(sum);
+}
+
+/* One image; returns KL(q || p). */
+static double image_distill(int k, const float *z, const float *teacher, double a,
+                            double temperature, double scale, float *gradient)
+{
+    double lse_p = log_sum_exp(k, z, temperature);
+    double lse_q = log_sum_exp(k, teacher, temperature), kl = 0.0;
+    for (int j = 0; j < k; j++) {
+        double log_p = (double)z[j] / temperature - lse_p;
+        double log_q = (double)teacher[j] / temperature - lse_q;
+        double p = exp(log_p), q = exp(log_q);
+        kl += q * (log_q - log_p);
+        gradient[j] = (float)((1.0 - a) * (double)gradient[j] + scale * (p - q));
+    }
+    return kl;
 }
 
 double wtl_distill(int n, int k, const float *logits, const float *teacher_logits, double a,
                    double temperature, float scale, float *gradient)
 {
-    double total = 0.0;
+    const double slope = (double)scale * a * temperature;
+    double kl = 0.0;
     for (int i = 0; i < n; i++) {
-        const float *z = logits + (size_t)i * (size_t)k;
-        const float *t = teacher_logits + (size_t)i * (size_t)k;
-        float *g = gradient + (size_t)i * (size_t)k;
-        double z_most, t_most;
-        double z_log = log_sum(k, z, temperature, &z_most);
-        double t_log = log_sum(k, t, temperature, &t_most);
-        for (int c = 0; c < k; c++) {
-            double log_p = ((double)z[c] - z_most) / temperature - z_log;
-            double log_q = ((double)t[c] - t_most) / temperature - t_log;
-            double q = exp(log_q);
-            total += q * (log_q - log_p);
-            g[c] = (float)((1.0 - a) * (double)g[c] +
-                           (double)scale * a * temperature * (exp(log_p) - q));
-        }
+        size_t at = (size_t)i * (size_t)k;
+        kl += image_distill(k, logits + at, teacher_logits + at, a, temperature, slope,
+                            gradient + at);
     }
-    return a * temperature * temperature * total;
+    return a * temperature * temperature * kl;
 }
