@@ -613,9 +613,24 @@ static void weight_decay_leaves_a_pruned_weight_at_zero(void **state)
     options.optimizer.weight_decay = 0.9;
     options.optimizer.decay_all = true;
     rig r = open_rig(rich_text, options, true);
-    /* Someone wrote into pruned weights and forgot wtl_mask_apply(). */
-    wtl_fill_random(wtl_net_find_param(r.net, "d.weight")->value, 12, 3);
     run_held(&r);
+    close_rig(&r);
+}
+
+/* Someone wrote into pruned weights and forgot wtl_mask_apply(): not even the first step sees
+ * them. */
+static void what_is_written_under_a_mask_is_never_seen(void **state)
+{
+    (void)state;
+    const wtl_finetune_options options = tune_options(WTL_OPTIMIZER_NESTEROV);
+    rig r = open_rig(rich_text, options, true), never = open_rig(rich_text, options, true);
+    for (size_t j = 1; j < 30; j += 3) {
+        wtl_net_find_param(r.net, "d.weight")->value[j] = 5.0f;
+    }
+    run_held(&r);
+    run_held(&never);
+    assert_same(&r, &never);
+    close_rig(&never);
     close_rig(&r);
 }
 
@@ -949,6 +964,7 @@ int main(void)
         WTL_TEST(momentum_moments_and_averages_of_old_revive_nothing),
         WTL_TEST(averages_older_than_the_mask_revive_nothing),
         WTL_TEST(weight_decay_leaves_a_pruned_weight_at_zero),
+        WTL_TEST(what_is_written_under_a_mask_is_never_seen),
         WTL_TEST(a_checkpoint_revives_nothing),
         WTL_TEST(recalibration_revives_nothing),
         WTL_TEST(a_loss_that_is_no_number_leaves_no_trace),
