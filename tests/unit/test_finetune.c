@@ -402,6 +402,24 @@ static void without_distillation_it_is_plain_training_bit_for_bit(void **state)
     }
 }
 
+/* Every third one is +0.0f, bit for bit, and the others live. */
+static void assert_held(wtl_net *net)
+{
+    static const float zero = 0.0f;
+    wtl_param *params[8];
+    int count = wtl_mask_params(net, params, 8), alive = 0;
+    assert_true(count >= 1 && count <= 8);
+    for (int i = 0; i < count; i++) {
+        for (size_t j = 0; j < params[i]->count; j++) {
+            alive += params[i]->value[j] != 0.0f;
+            if (j % 3 == 1 && memcmp(&params[i]->value[j], &zero, sizeof zero) != 0) {
+                fail_msg("%s[%zu] is %g", params[i]->name, j, (double)params[i]->value[j]);
+            }
+        }
+    }
+    assert_true(alive > 10);
+}
+
 /* ---- resuming ---- */
 
 static void save(rig *r, const char *name)
@@ -420,6 +438,7 @@ static void load(rig *r, const char *name, bool weights)
     assert_ok(wtl_checkpoint_read(&checkpoint, wtl_test_path(name), NULL));
     if (weights) {
         assert_ok(wtl_checkpoint_fill_net(checkpoint, r->net, NULL));
+        assert_held(r->net);
     }
     assert_ok(wtl_finetune_load(r->tune, checkpoint, NULL));
     wtl_checkpoint_free(checkpoint);
@@ -505,24 +524,6 @@ static void after_a_reset_it_is_as_if_it_were_new(void **state)
 }
 
 /* ---- masked weights ---- */
-
-/* Every third one is +0.0f, bit for bit, and the others live. */
-static void assert_held(wtl_net *net)
-{
-    static const float zero = 0.0f;
-    wtl_param *params[8];
-    int count = wtl_mask_params(net, params, 8), alive = 0;
-    assert_true(count >= 1 && count <= 8);
-    for (int i = 0; i < count; i++) {
-        for (size_t j = 0; j < params[i]->count; j++) {
-            alive += params[i]->value[j] != 0.0f;
-            if (j % 3 == 1 && memcmp(&params[i]->value[j], &zero, sizeof zero) != 0) {
-                fail_msg("%s[%zu] is %g", params[i]->name, j, (double)params[i]->value[j]);
-            }
-        }
-    }
-    assert_true(alive > 10);
-}
 
 static int assert_held_after_step(void *context, const wtl_finetune_state *state)
 {
