@@ -43,6 +43,10 @@ WTL_API wtl_status wtl_optimizer_create(wtl_optimizer **out, wtl_net *net,
                                         wtl_error *err) WTL_MUST_CHECK;
 WTL_API void wtl_optimizer_free(wtl_optimizer *optimizer); /* takes NULL */
 
+/* As it was created: no momentum, averages that begin at the weights as they are now, no steps
+ * counted. Masks hold at once. */
+WTL_API void wtl_optimizer_reset(wtl_optimizer *optimizer);
+
 /* One step at learning rate `rate`; returns the gradient's l2 norm before clipping (NaN if a
  * gradient is not finite; then nothing is changed). */
 WTL_API double wtl_optimizer_step(wtl_optimizer *optimizer, double rate);
