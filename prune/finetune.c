@@ -267,26 +267,24 @@ static wtl_status learn(wtl_finetune *f, wtl_finetune_state *s, const wtl_batch 
 
 /* ---- the stream ---- */
 
-/* *position := that of the next batch with a readable picture. At an epoch's end the next one
- * begins; one whole epoch without a picture is the end of it all. */
-static wtl_status next_batch(wtl_finetune *f, uint64_t *position, wtl_batch *batch,
-                             wtl_error *err)
+/* The next batch with a readable picture, and its *position. The batcher is in *epoch; at an
+ * epoch's end the next one begins; one whole epoch without a picture is the end of it all. */
+static wtl_status next_batch(wtl_finetune *f, uint64_t *epoch, uint64_t *position,
+                             wtl_batch *batch, wtl_error *err)
 {
-    const uint64_t batches = wtl_batcher_count(f->batcher);
-    uint64_t epoch = *position / batches;
     wtl_status status = wtl_batcher_next(f->batcher, batch, err);
     for (int begun = 0; status == WTL_OK && batch->count == 0; begun++) {
         if (begun > 0) {
             return wtl_fail(err, WTL_E_FORMAT,
                             "fine-tuning: not one image of an epoch could be read");
         }
-        status = wtl_batcher_start(f->batcher, ++epoch, 0, err);
+        status = wtl_batcher_start(f->batcher, ++*epoch, 0, err);
         if (status == WTL_OK) {
             status = wtl_batcher_next(f->batcher, batch, err);
         }
     }
     if (status == WTL_OK) {
-        *position = epoch * batches + batch->number;
+        *position = *epoch * wtl_batcher_count(f->batcher) + batch->number;
     }
     return status;
 }
@@ -299,13 +297,14 @@ wtl_status wtl_finetune_run(wtl_finetune *finetune, wtl_finetune_state *state,
         return WTL_OK;
     }
     const uint64_t batches = wtl_batcher_count(finetune->batcher);
+    uint64_t epoch = state->position / batches;
     wtl_mask_apply_net(finetune->net);
-    wtl_status status = wtl_batcher_start(finetune->batcher, state->position / batches,
-                                          (size_t)(state->position % batches), err);
+    wtl_status status =
+        wtl_batcher_start(finetune->batcher, epoch, (size_t)(state->position % batches), err);
     while (status == WTL_OK && state->step < state->steps) {
         wtl_finetune_state at = *state;
         wtl_batch batch;
-        status = next_batch(finetune, &at.position, &batch, err);
+        status = next_batch(finetune, &epoch, &at.position, &batch, err);
         if (status == WTL_OK) {
             status = learn(finetune, &at, &batch, err);
         }
