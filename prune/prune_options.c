@@ -87,7 +87,7 @@ static const wtl_field fields[] = {
     {"how", "positions", INT(how.positions, 1, 65536)},
     {"how", "allocation", WORD(how.allocation, allocation_words)},
     {"how", "inputs_original", BOOL(how.inputs_original)},
-    {"how", "targets_pruned", BOOL(how.targets_pruned)},
+    {"how", "targets_dense", BOOL(how.targets_dense)},
     {"how", "probes", INT(how.probes, 2, 100)},
     {"how", "no_restore", BOOL(how.no_restore)},
     {"how", "no_fit", BOOL(how.no_fit)},
