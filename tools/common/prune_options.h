@@ -135,9 +135,9 @@ wtl_prune_hooks wtl_cli_prune_hooks(wtl_progress *progress);
         {"inputs-original", NULL, NULL,                                                        \
          "layers' inputs from the dense network, not the pruned one\n(energy-aware)", NULL,    \
          WTL_OPTION_FLAG, 0, WTL_AT(T, o.how.inputs_original), 0, 0, NULL},                    \
-        {"targets-pruned", NULL, NULL,                                                         \
-         "layers' targets from the network before the round, not the\ndense one (energy-aware)", \
-         NULL, WTL_OPTION_FLAG, 0, WTL_AT(T, o.how.targets_pruned), 0, 0, NULL},               \
+        {"targets-dense", NULL, NULL,                                                         \
+         "layers' targets from the dense network, not from the one\nbefore the round (energy-aware)", \
+         NULL, WTL_OPTION_FLAG, 0, WTL_AT(T, o.how.targets_dense), 0, 0, NULL},               \
         {"no-restore", NULL, NULL, "leave out restoring (energy-aware)", NULL,                 \
          WTL_OPTION_FLAG, 0, WTL_AT(T, o.how.no_restore), 0, 0, NULL},                         \
     {                                                                                          \
