@@ -2,6 +2,7 @@
 #include "commands.h"
 #include "common/model.h"
 #include "common/output.h"
+#include "common/prune_options.h"
 #include "common/training.h"
 
 #include "wattle/file.h"
@@ -19,10 +20,6 @@ typedef struct train_args {
     bool resume, force;
 } train_args;
 
-static const char *const optimizer_words[] = {[WTL_OPTIMIZER_SGD] = "sgd",
-                                              [WTL_OPTIMIZER_NESTEROV] = "nesterov",
-                                              [WTL_OPTIMIZER_ADAM] = "adam",
-                                              NULL};
 static const char *const schedule_words[] = {[WTL_SCHEDULE_CONSTANT] = "constant",
                                              [WTL_SCHEDULE_STEP] = "step",
                                              [WTL_SCHEDULE_COSINE] = "cosine",
@@ -54,7 +51,7 @@ static const wtl_option options[] = {
     {"batch", "batch-size", "N", "images in a step (default 128)", NULL, WTL_OPTION_INT, 'b',
      ARG(o.batch), 1, 65536, NULL},
     {"optimizer", "opt", "NAME", "sgd, nesterov or adam (decoupled decay; default nesterov)",
-     NULL, WTL_OPTION_CHOICE, 0, ARG(optimizer), 0, 0, optimizer_words},
+     NULL, WTL_OPTION_CHOICE, 0, ARG(optimizer), 0, 0, wtl_optimizer_words},
     {"lr", NULL, "RATE", "the largest learning rate (default 0.1; adam 0.001)", NULL,
      WTL_OPTION_DOUBLE, 0, ARG(o.schedule.peak), 1e-12, 1e6, NULL},
     {"momentum", NULL, "M", "momentum; adam's beta1 (default 0.9)", NULL, WTL_OPTION_DOUBLE, 0,

@@ -21,7 +21,7 @@ typedef struct wtl_method_layer {
     wtl_param *param; /* its weights in the net that is pruned */
     size_t weights;
     size_t least; /* the fewest that may be kept: limits and exclusions of the user, and 1 */
-    size_t most; /* the most: what is kept now where weights must not come back, else weights */
+    size_t most;  /* the most: what is kept now; a pruned weight does not come back */
 } wtl_method_layer;
 
 /* What a method did to one layer, for the plan. Errors are NaN where it measured none. */

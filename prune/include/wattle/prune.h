@@ -90,7 +90,6 @@ typedef struct wtl_prune_options {
     wtl_method_options how;
     wtl_prune_limit limits[WTL_PRUNE_LIMITS];
     int limit_count;
-    bool regrow; /* weights pruned in one round may come back in another */
     uint64_t seed;
     int threads, workers;
     double save_minutes; /* a checkpoint within a fine-tuning this often; 0: 5 */
