@@ -106,6 +106,10 @@ static inline const char *wtl_compare_method(const wtl_comparison *c,
     return point->budget < 0 ? "dense" : c->options.methods[point->method];
 }
 
+/* The table of layers for summary.md. */
+void wtl_compare_put_layers(wtl_text *out, const wtl_comparison *c, const wtl_compare_net *nets,
+                            int net_count);
+
 /* layers.csv, summary.json, summary.md and plots/ in the folder `out`. */
 wtl_status wtl_compare_write(const wtl_comparison *c, const wtl_compare_net *nets,
                              int net_count, const char *out, wtl_error *err) WTL_MUST_CHECK;

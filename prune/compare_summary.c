@@ -88,7 +88,8 @@ double wtl_compare_energy_at(const wtl_comparison *c, int method, int seed, doub
         return low->energy;
     }
     /* From the cheap end: the first net that is good enough makes the cheapest crossing. */
-    for (const wtl_compare_point *high; (high = step_back(c, method, seed, &from)); low = high) {
+    for (const wtl_compare_point *high; (high = step_back(c, method, seed, &from));
+         low = high) {
         if (high->top1 >= top1 - SAME_TOP1) {
             double t = (top1 - low->top1) / (high->top1 - low->top1);
             return exp(log(low->energy) + t * (log(high->energy) - log(low->energy)));
@@ -107,7 +108,8 @@ double wtl_compare_top1_at(const wtl_comparison *c, int method, int seed, double
     if (low->energy >= energy) {
         return low->top1;
     }
-    for (const wtl_compare_point *high; (high = step_back(c, method, seed, &from)); low = high) {
+    for (const wtl_compare_point *high; (high = step_back(c, method, seed, &from));
+         low = high) {
         if (high->energy >= energy) {
             double t = log(energy / low->energy) / log(high->energy / low->energy);
             return low->top1 + t * (high->top1 - low->top1);
@@ -134,14 +136,13 @@ const wtl_compare_point *wtl_compare_chosen(const wtl_comparison *c, int method,
 
 /* Mean and sample standard deviation of the values that are numbers. */
 typedef struct sample {
-    double value[1024];
+    double value[WTL_COMPARE_SEEDS];
     int count;
 } sample;
-enum { MOST_SEEDS = sizeof(((sample *)0)->value) / sizeof(double) };
 
 static void add(sample *s, double value)
 {
-    if (isfinite(value) && s->count < MOST_SEEDS) {
+    if (isfinite(value) && s->count < WTL_COMPARE_SEEDS) {
         s->value[s->count++] = value;
     }
 }

@@ -36,7 +36,7 @@
 extern "C" {
 #endif
 
-enum { WTL_COMPARE_METHODS = 8, WTL_COMPARE_BUDGETS = 16 };
+enum { WTL_COMPARE_METHODS = 8, WTL_COMPARE_BUDGETS = 16, WTL_COMPARE_SEEDS = 64 };
 
 typedef struct wtl_compare_options {
     wtl_prune_options prune; /* of every run; method, target, drop and seed are set for each */
@@ -120,8 +120,7 @@ WTL_API char *wtl_comparison_table(const wtl_comparison *comparison) WTL_MUST_CH
 struct json_t;
 /* Options, image counts, "dense", "points" and "rows" as the structs above have them, and
  * "ratios"; NaN is null. NULL when memory is short. */
-WTL_API struct json_t *
-wtl_comparison_to_json(const wtl_comparison *comparison) WTL_MUST_CHECK;
+WTL_API struct json_t *wtl_comparison_to_json(const wtl_comparison *comparison) WTL_MUST_CHECK;
 
 #ifdef __cplusplus
 }
