@@ -62,11 +62,11 @@ static void put_padding(wtl_text *out, char c, int count)
 static void put_rule(wtl_text *out, const grid *g, int words)
 {
     for (int i = 0; i < g->columns; i++) {
-        wtl_text_printf(out, i ? "-|-" : "|-");
-        put_padding(out, '-', width_of(g, i) - (i >= words));
-        wtl_text_printf(out, i >= words ? ":" : "");
+        wtl_text_printf(out, "|-");
+        put_padding(out, '-', width_of(g, i));
+        wtl_text_printf(out, i < words ? "-" : ":");
     }
-    wtl_text_printf(out, "-|\n");
+    wtl_text_printf(out, "|\n");
 }
 
 /* The first `words` columns are words. Frees the grid. */
@@ -147,6 +147,11 @@ static void put_energy(char *text, double mean, double sd, double dense, unit u)
     }
 }
 
+static const char *points(double count)
+{
+    return count == 1.0 ? "point" : "points";
+}
+
 /* ---- at equal accuracy ---- */
 
 static void put_accuracy_rows(const wtl_comparison *c, const grid *g, unit weights, unit macs,
@@ -189,9 +194,9 @@ static bool put_equal_accuracy(wtl_text *out, const wtl_comparison *c)
     }
     wtl_text_printf(out,
                     "## At equal accuracy\n\n"
-                    "The cheapest network of each method that loses at most %g points of top-1 "
-                    "on the validation images; accuracies are those of the test images.\n\n",
-                    c->options.max_drop);
+                    "The cheapest network of each method that loses at most %g %s of top-1 on "
+                    "the validation images; accuracies are those of the test images.\n\n",
+                    c->options.max_drop, points(c->options.max_drop));
     for (int row = 0; row <= c->options.method_count; row++) {
         snprintf(cell(&g, row, 0), CELL, "%.100s", c->net);
     }
@@ -242,10 +247,10 @@ static bool put_interpolated(wtl_text *out, const wtl_comparison *c)
         return false;
     }
     wtl_text_printf(out,
-                    "## Energy at %g points less\n\n"
-                    "Where the curve of each run falls %g points of top-1 on the test images "
-                    "below the original, interpolated (energy by its logarithm).\n\n",
-                    c->options.max_drop, c->options.max_drop);
+                    "## Energy at %g %s less\n\n"
+                    "Where the curve of each run falls that far below the original's top-1 on "
+                    "the test images, interpolated (energy by its logarithm).\n\n",
+                    c->options.max_drop, points(c->options.max_drop));
     for (int m = 0; m < c->options.method_count; m++) {
         const wtl_compare_row *row = &c->rows[m];
         const char *sign = row->bounded ? "at most " : "";
