@@ -1,5 +1,6 @@
 /* compare_options.c - a comparison's options: checked, and to and from config.json. */
 #include "compare_private.h"
+#include "session.h"
 
 #include "wattle/memory.h"
 
@@ -85,47 +86,23 @@ static wtl_status check_numbers(const wtl_compare_options *o, wtl_error *err)
     return WTL_OK;
 }
 
-static void fill_int(int *value, int otherwise)
-{
-    *value = *value ? *value : otherwise;
-}
-
-static void fill_real(double *value, double otherwise)
-{
-    *value = *value != 0 ? *value : otherwise;
-}
-
 /* What is 0 for a default becomes the default, so that config.json tells it. */
-static void fill_defaults(wtl_compare_options *o)
+static void fill_in(wtl_compare_options *o)
 {
-    wtl_prune_options *p = &o->prune, standard;
-    wtl_prune_defaults(&standard);
-    fill_int(&p->pricing.batch, standard.pricing.batch);
-    fill_int(&p->pricing.bits, standard.pricing.bits);
-    fill_int(&p->rounds, standard.rounds);
-    fill_int(&p->refinements, standard.refinements);
-    fill_int(&p->batch, standard.batch);
-    fill_int(&p->recalibration, standard.recalibration);
-    fill_int(&p->search_images, standard.search_images);
-    fill_int(&p->how.images, standard.how.images);
-    fill_int(&p->how.positions, standard.how.positions);
-    fill_int(&p->how.probes, standard.how.probes);
-    fill_int(&p->how.reconstruct.restore_step, standard.how.reconstruct.restore_step);
-    fill_real(&p->step, standard.step);
-    fill_real(&p->epochs, standard.epochs);
-    fill_real(&p->final_epochs, standard.final_epochs);
-    fill_real(&p->finetune.temperature, standard.finetune.temperature);
-    fill_real(&p->save_minutes, standard.save_minutes);
-    fill_int(&o->seeds, 1);
-    fill_real(&o->max_drop, 1.0);
-    if (o->budget_count > 0 && o->budget_count <= WTL_COMPARE_BUDGETS) {
-        fill_real(&o->equal_energy, o->budgets[o->budget_count / 2]);
+    o->seeds = o->seeds ? o->seeds : 1;
+    o->max_drop = o->max_drop != 0 ? o->max_drop : 1.0;
+    if (o->equal_energy == 0 && o->budget_count > 0 && o->budget_count <= WTL_COMPARE_BUDGETS) {
+        o->equal_energy = o->budgets[o->budget_count / 2];
     }
+    /* These are the comparison's to set, for each run. */
+    o->prune.target_energy = 0;
+    o->prune.max_drop = -1;
+    o->prune.method[0] = '\0';
 }
 
 wtl_status wtl_compare_resolve(wtl_compare_options *options, wtl_error *err)
 {
-    fill_defaults(options);
+    fill_in(options);
     wtl_status status = check_methods(options, err);
     if (status == WTL_OK) {
         status = check_budgets(options, err);
@@ -133,10 +110,7 @@ wtl_status wtl_compare_resolve(wtl_compare_options *options, wtl_error *err)
     if (status == WTL_OK) {
         status = check_numbers(options, err);
     }
-    /* These are the comparison's to set, for each run. */
-    options->prune.target_energy = 0;
-    options->prune.max_drop = -1;
-    return status;
+    return status == WTL_OK ? wtl_prune_resolve(&options->prune, err) : status;
 }
 
 /* ---- config.json ---- */
