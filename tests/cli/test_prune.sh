@@ -142,5 +142,5 @@ expect_error 65 "nan.wtl" prune nan.wtl --data idx:d --out x $t
 
 # Nowhere to write.
 touch file
-expect_error 73 "" prune $dense --data idx:d --out file/x $t
+expect_error 73 "" prune $dense --data idx:d --out file/x $t -q
 finish
