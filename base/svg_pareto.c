@@ -2,6 +2,7 @@
 #include "svg_parts.h"
 
 #include <math.h>
+#include <stdio.h>
 
 enum {
     WIDTH = 720,
@@ -71,6 +72,25 @@ static void span_data(canvas *c)
     }
     if (p->limit && c->y.low <= c->y.high) {
         span_point(c, p->limit_x, c->y.high);
+    }
+}
+
+/* Within a decade every digit has its mark. */
+static void fine_ticks(wtl_svg_axis *x)
+{
+    if (x->high - x->low > 1 + 1e-9) {
+        return;
+    }
+    x->ticks = 0;
+    for (int decade = (int)floor(x->low); decade <= (int)ceil(x->high); decade++) {
+        for (int lead = 1; lead < 10; lead++) {
+            double place = decade + log10(lead);
+            if (place >= x->low - 1e-9 && place <= x->high + 1e-9) {
+                snprintf(x->label[x->ticks], sizeof x->label[0], "%.6g",
+                         lead * pow(10, decade));
+                x->tick[x->ticks++] = place;
+            }
+        }
     }
 }
 
@@ -341,6 +361,7 @@ void wtl_svg_pareto(wtl_text *out, const wtl_pareto *pareto)
     wtl_svg_widen(&c.x);
     wtl_svg_widen(&c.y);
     wtl_svg_log_ticks(&c.x);
+    fine_ticks(&c.x);
     wtl_svg_linear_ticks(&c.y, 8, true);
     place_area(&c);
     wtl_svg_begin(out, WIDTH, c.bottom + BELOW, pareto->title, true);

@@ -157,8 +157,8 @@ static wtl_status plot_bars(const wtl_comparison *c, const wtl_compare_net *nets
         net_name(c, &nets[n], names[n]);
         list[n] = names[n];
     }
-    snprintf(title, sizeof title, "%s: energy at most %g points of top-1 below the original",
-             c->net, c->options.max_drop);
+    snprintf(title, sizeof title, "%s: energy at most %g %s of top-1 below the original",
+             c->net, c->options.max_drop, wtl_compare_points(c->options.max_drop));
     const wtl_bars_view view = {NULL, types, WTL_DATA_TYPE_COUNT, &values[0][0]};
     const wtl_bars bars = {.title = title,
                            .x_label = energy_label,

@@ -110,6 +110,12 @@ static inline const char *wtl_compare_method(const wtl_comparison *c,
 void wtl_compare_put_layers(wtl_text *out, const wtl_comparison *c, const wtl_compare_net *nets,
                             int net_count);
 
+/* "1 point", "2 points". */
+static inline const char *wtl_compare_points(double count)
+{
+    return count == 1.0 ? "point" : "points";
+}
+
 /* layers.csv, summary.json, summary.md and plots/ in the folder `out`. */
 wtl_status wtl_compare_write(const wtl_comparison *c, const wtl_compare_net *nets,
                              int net_count, const char *out, wtl_error *err) WTL_MUST_CHECK;

@@ -147,11 +147,6 @@ static void put_energy(char *text, double mean, double sd, double dense, unit u)
     }
 }
 
-static const char *points(double count)
-{
-    return count == 1.0 ? "point" : "points";
-}
-
 /* ---- at equal accuracy ---- */
 
 static void put_accuracy_rows(const wtl_comparison *c, const grid *g, unit weights, unit macs,
@@ -196,7 +191,7 @@ static bool put_equal_accuracy(wtl_text *out, const wtl_comparison *c)
                     "## At equal accuracy\n\n"
                     "The cheapest network of each method that loses at most %g %s of top-1 on "
                     "the validation images; accuracies are those of the test images.\n\n",
-                    c->options.max_drop, points(c->options.max_drop));
+                    c->options.max_drop, wtl_compare_points(c->options.max_drop));
     for (int row = 0; row <= c->options.method_count; row++) {
         snprintf(cell(&g, row, 0), CELL, "%.100s", c->net);
     }
@@ -250,7 +245,7 @@ static bool put_interpolated(wtl_text *out, const wtl_comparison *c)
                     "## Energy at %g %s less\n\n"
                     "Where the curve of each run falls that far below the original's top-1 on "
                     "the test images, interpolated (energy by its logarithm).\n\n",
-                    c->options.max_drop, points(c->options.max_drop));
+                    c->options.max_drop, wtl_compare_points(c->options.max_drop));
     for (int m = 0; m < c->options.method_count; m++) {
         const wtl_compare_row *row = &c->rows[m];
         const char *sign = row->bounded ? "at most " : "";
@@ -385,7 +380,7 @@ void wtl_compare_put_layers(wtl_text *out, const wtl_comparison *c, const wtl_co
     wtl_text_printf(out, "## Layers\n\n");
     for (int n = 1; n < net_count; n++) {
         const wtl_compare_point *point = nets[n].point;
-        wtl_text_printf(out, "%s is %s, seed %llu, at %.1f %% of the energy%s", nets[n].role,
+        wtl_text_printf(out, "%s: %s, seed %llu, %.1f %% of the energy%s", nets[n].role,
                         wtl_compare_method(c, point), wtl_compare_seed(c, point->seed_index),
                         100 * point->energy, n + 1 < net_count ? "; " : ".\n\n");
     }
