@@ -94,11 +94,13 @@ void wtl_eap_progress(wtl_eap_round *round, int more);
 
 /* ---- eap_probe.c ---- */
 
-/* Fill in the curves of all layers that may lose weights, but for the points at `keep`. */
+/* Fill in the curves of all layers that may lose weights, by a ladder of densities. */
 wtl_status wtl_eap_probe(wtl_eap_round *round, wtl_error *err) WTL_MUST_CHECK;
 /* Add to every such curve the point at layer->keep. */
 wtl_status wtl_eap_probe_again(wtl_eap_round *round, wtl_error *err) WTL_MUST_CHECK;
-/* How many probes both take in all. */
+/* How often to do that, after an allocation each time: 2 of the probes, or 1 of few. */
+int wtl_eap_refinements(const wtl_eap_round *round);
+/* How many probes it all takes. */
 int wtl_eap_probe_count(const wtl_eap_round *round);
 
 /* ---- eap_allocate.c ---- */

@@ -107,8 +107,10 @@ static void number_range(const wtl_eap_round *round, double *low, double *high)
         if (layer->least >= layer->kept) {
             continue;
         }
-        double least = 0.0, most = round->layers[0].energy / layer->energy;
-        if (round->options.allocation == WTL_EAP_EQUAL_ERROR) {
+        double least = 0.0, most = 1.0;
+        if (round->options.allocation == WTL_EAP_BY_ENERGY) {
+            most = layer->energy > 0.0 ? round->layers[0].energy / layer->energy : most;
+        } else {
             least = curve->level[curve->count - 1] - 1.0;
             most = curve->level[0];
         }
@@ -118,12 +120,10 @@ static void number_range(const wtl_eap_round *round, double *low, double *high)
     }
 }
 
-/* Give layer `at` as many weights as the goal has room for, at most those of the number `low`,
- * at which the goal is just missed. */
-static void fill_up(wtl_eap_round *round, int at, double low)
+/* Give the layer as many weights as the goal has room for, but no more than `most` in all. */
+static void fill_up(wtl_eap_round *round, wtl_eap_layer *layer, size_t most)
 {
-    wtl_eap_layer *layer = &round->layers[at];
-    size_t good = layer->keep, most = keep_at(round, layer, low);
+    size_t good = layer->keep;
     while (good < most) {
         layer->keep = good + (most - good + 1) / 2;
         if (wtl_eap_energy(round) <= round->context->goal_energy) {
@@ -158,8 +158,11 @@ wtl_status wtl_eap_allocate(wtl_eap_round *round, wtl_error *err)
         *(energy_at(round, middle) <= goal ? &high : &low) = middle;
     }
     (void)energy_at(round, high);
-    for (int i = 0; i < round->count; i++) {
-        fill_up(round, i, low);
+    for (int i = 0; i < round->count; i++) { /* up to `low`, where the goal is just missed */
+        fill_up(round, &round->layers[i], keep_at(round, &round->layers[i], low));
+    }
+    for (int i = 0; i < round->count; i++) { /* what is left is less than one such weight */
+        fill_up(round, &round->layers[i], round->layers[i].kept);
     }
     return WTL_OK;
 }

@@ -14,11 +14,10 @@
  *   samples      128 images, 16 positions of each map
  *   how far      equal error (default): every layer may have the same relative output error,
  *                ||r||_1 / ||y||_1 after remove, restore and fit, and the tolerance is bisected
- *                to the goal. The error is looked at on a geometric ladder of `probes` - 1
- *                densities from 0.05 of the present weights on, and once more at the first
- *                answer; between them its logarithm is a line. A quarter of the images is kept
- *                out of the fit and judges. Layers of over 65536 weights are probed with 64
- *                filters.
+ *                to the goal. Of 6 probes 4 look at the error on a geometric ladder of
+ *                densities, down to 0.05 of the present weights, and 2 at the answers found so
+ *                far; between them its logarithm is a line. A quarter of the images is kept out
+ *                of the fit and judges. Layers of over 65536 weights are probed with 64 filters.
  *                by energy: density falls by s * E / E_max, one s bisected to the goal
  *   filters      are compared by |gamma| / sigma where a batch norm follows directly
  *   g            2, doubled up to 64 where the search would take more than 2e11 updates of a
@@ -219,8 +218,11 @@ static wtl_status allocate(wtl_eap_round *round, wtl_error *err)
     }
     wtl_status status = wtl_eap_probe(round, err);
     status = status == WTL_OK ? wtl_eap_allocate(round, err) : status;
-    status = status == WTL_OK ? wtl_eap_probe_again(round, err) : status;
-    return status == WTL_OK ? wtl_eap_allocate(round, err) : status;
+    for (int i = 0; i < wtl_eap_refinements(round) && status == WTL_OK; i++) {
+        status = wtl_eap_probe_again(round, err);
+        status = status == WTL_OK ? wtl_eap_allocate(round, err) : status;
+    }
+    return status;
 }
 
 /* ---- 3. layer by layer ---- */
