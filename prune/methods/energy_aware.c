@@ -8,9 +8,12 @@
  *
  * Fine-tuning and the next round are the run's. What the paper leaves open, and our answers:
  *
- *   X            from the net as it is pruned so far, Y from the dense net on its own inputs,
- *                less the dense bias: the fit corrects what the layers before did.
- *                inputs_original, targets_pruned choose otherwise
+ *   X            from the net as it is pruned so far, Y from the net as it stood before the
+ *                round (in the first round, the dense net) on its own inputs, less the bias: the
+ *                fit corrects what the layers before did in this round, and keeps what global
+ *                fine-tuning learnt in earlier ones. inputs_original and targets_dense choose
+ *                otherwise (targets of the dense net cost 2 points of alexnet-28's accuracy in
+ *                three rounds, docs/results/pruning.md)
  *   samples      128 images, 16 positions of each map
  *   how far      equal error (default): every layer may have the same relative output error,
  *                ||r||_1 / ||y||_1 after remove, restore and fit, and the tolerance is bisected
@@ -156,7 +159,7 @@ static wtl_status choose_nets(wtl_eap_round *round, wtl_error *err)
     const wtl_method_context *context = round->context;
     round->inputs = round->options.inputs_original ? context->original : context->probe;
     round->targets = context->original;
-    if (!round->options.targets_pruned) {
+    if (round->options.targets_dense) {
         return WTL_OK;
     }
     wtl_status status =

@@ -66,6 +66,18 @@ energy lenet5 --data idx:d
 energy lenet5 --batch 0
 energy lenet5 --bits 33
 energy lenet5 --hw ''
+sense
+sense a.wtl
+sense a.wtl b.wtl --data idx:d
+sense a.wtl --data idx:d --csv --json
+sense a.wtl --data idx:d --out x --plot x
+sense a.wtl --data idx:d --images 0
+sense a.wtl --data idx:d --sparsities 0,1.1
+sense a.wtl --data idx:d --sparsities 0,nan
+sense a.wtl --data idx:d --sparsities 0.5,0.5
+sense a.wtl --data idx:d --sparsities 0.1,
+sense a.wtl --data idx:d --sparsities 0.1,,0.2
+sense a.wtl --data idx:d --sparsity 0.1
 demo fast
 demo --epochs 0
 LINES

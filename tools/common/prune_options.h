@@ -23,6 +23,9 @@ void wtl_prune_extra_begin(wtl_prune_extra *extra, const wtl_prune_options *opti
 int wtl_prune_extra_end(const wtl_prune_extra *extra, wtl_prune_options *options,
                         const wtl_parsed *parsed);
 
+/* Where no augmentation was chosen: what the checkpoint was trained with, or suits the data. */
+void wtl_cli_augment_of(wtl_prune_options *options);
+
 /* wtl_prune_hooks that show progress and heed signals; context is a wtl_progress. */
 wtl_prune_hooks wtl_cli_prune_hooks(wtl_progress *progress);
 
@@ -83,7 +86,7 @@ wtl_prune_hooks wtl_cli_prune_hooks(wtl_progress *progress);
         {"batch", "batch-size", "N", "images in a step (default 128)", NULL, WTL_OPTION_INT,   \
          'b', WTL_AT(T, o.batch), 1, 65536, NULL},                                             \
         {"augment", NULL, "NAME",                                                              \
-         "none, flip, cifar, imagenet or caffe, as for 'wattle train'",                        \
+         "none, flip, cifar, imagenet or caffe, as for 'wattle train'\n(default: what the checkpoint was trained with)",                        \
          NULL, WTL_OPTION_TEXT, 0, WTL_AT(T, o.augment), 0, 0, NULL},                          \
     {                                                                                          \
         "recalibrate", NULL, "N",                                                              \
@@ -132,9 +135,9 @@ wtl_prune_hooks wtl_cli_prune_hooks(wtl_progress *progress);
         {"inputs-original", NULL, NULL,                                                        \
          "layers' inputs from the dense network, not the pruned one\n(energy-aware)", NULL,    \
          WTL_OPTION_FLAG, 0, WTL_AT(T, o.how.inputs_original), 0, 0, NULL},                    \
-        {"targets-pruned", NULL, NULL,                                                         \
-         "layers' targets from the network before the round, not the\ndense one (energy-aware)", \
-         NULL, WTL_OPTION_FLAG, 0, WTL_AT(T, o.how.targets_pruned), 0, 0, NULL},               \
+        {"targets-dense", NULL, NULL,                                                         \
+         "layers' targets from the dense network, not from the one\nbefore the round (energy-aware)", \
+         NULL, WTL_OPTION_FLAG, 0, WTL_AT(T, o.how.targets_dense), 0, 0, NULL},               \
         {"no-restore", NULL, NULL, "leave out restoring (energy-aware)", NULL,                 \
          WTL_OPTION_FLAG, 0, WTL_AT(T, o.how.no_restore), 0, 0, NULL},                         \
     {                                                                                          \

@@ -22,7 +22,7 @@ _wattle()
     local command=${COMP_WORDS[1]} words=
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        words='demo train eval infer info energy help --help --version'
+        words='demo train eval infer info energy sense finetune help --help --version'
     else
         case $previous in
         --net | --model | --against) words=$(_wattle_zoo "${COMP_WORDS[0]}") ;;
@@ -33,7 +33,7 @@ _wattle()
         --engine) words='blas reference' ;;
         --hw | --against-hw | --hw-show) words=$(_wattle_hardware "${COMP_WORDS[0]}") ;;
         --color) words='auto always never' ;;
-        help) words='demo train eval infer info energy' ;;
+        help) words='demo train eval infer info energy sense finetune' ;;
         *)
             if [[ $current == -* ]]; then
                 words=$(_wattle_options "${COMP_WORDS[0]}" "$command")

@@ -45,11 +45,10 @@ typedef struct wtl_method_options {
     int images;    /* that X and Y are sampled from; 0: 128 */
     int positions; /* outputs sampled in each map; 0: 16 */
     wtl_eap_allocation allocation;
+    bool inputs_original; /* X from the dense net; default: the net as it is pruned so far */
     bool
-        inputs_original; /* X from the dense net; default: from the net as it is pruned so far */
-    bool
-        targets_pruned; /* Y from the net as it stood before the round; default: the dense net */
-    int probes;         /* densities at which a layer's error is looked at; 0: 6 */
+        targets_dense; /* Y from the dense net; default: the net as it stood before the round */
+    int probes;        /* densities at which a layer's error is looked at; 0: 6 */
     bool no_restore, no_fit; /* ablations: magnitude within a filter; weights as they were */
 } wtl_method_options;
 
