@@ -45,7 +45,8 @@ typedef struct wtl_eap_round {
     int images;                /* of the sample */
     int count;
     wtl_eap_layer *layers; /* [count] most energy first */
-    double *nonzeros;      /* [count] work space, by index in the pricing */
+    double *nonzeros;      /* [count] now, by index in the pricing */
+    size_t *kept;          /* [count] decided, by index in the pricing */
     int done, total;       /* for progress */
 } wtl_eap_round;
 
@@ -108,9 +109,6 @@ int wtl_eap_probe_count(const wtl_eap_round *round);
 void wtl_eap_curve_add(wtl_eap_curve *curve, double share, double error);
 /* Call after the last point. */
 void wtl_eap_curve_finish(wtl_eap_curve *curve);
-
-/* The energy with layer->keep weights in every layer. */
-double wtl_eap_energy(const wtl_eap_round *round);
 
 /* layer->keep := an allocation that meets the goal. WTL_E_FIT. */
 wtl_status wtl_eap_allocate(wtl_eap_round *round, wtl_error *err) WTL_MUST_CHECK;
