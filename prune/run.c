@@ -92,7 +92,7 @@ static double energy_now(const run *r)
 /* What a step leaves alone: nearly the floor, and below every target. */
 static double base_energy(const run *r)
 {
-    double floor = r->st.floor;
+    double floor = fmin(r->st.floor, energy_now(r)); /* zeros of activations lower it */
     double target = r->s.options.target_energy;
     return 0.9 * (targeted(r) && target < floor ? target : floor);
 }
@@ -621,9 +621,14 @@ static wtl_status prune_stage(run *r, wtl_error *err)
     if (aim * st->dense_energy < floor) {
         return no_further(r, floor / st->dense_energy, err);
     }
+    double density = wtl_session_density(s);
     status = ask_method(r, aim * st->dense_energy, err);
     if (status != WTL_OK) {
         return status;
+    }
+    if (wtl_session_density(s) >= density && !targeted(r)) {
+        status = load_net(r, WTL_FILE_HELD, err); /* nothing went */
+        return status == WTL_OK ? no_further(r, floor / st->dense_energy, err) : status;
     }
     bool correction = st->kind == WTL_ROUND_CORRECT;
     begin_tuning(r, epochs_of_round(r), correction ? CORRECTION_RATE : 1.0);

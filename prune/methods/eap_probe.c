@@ -158,10 +158,15 @@ static wtl_status probe(wtl_eap_round *round, probed *p, double share, wtl_error
     return status;
 }
 
-/* Densities of the ladder; the last of options.probes is kept for probe_again. */
+int wtl_eap_refinements(const wtl_eap_round *round)
+{
+    return round->options.probes > 3 ? 2 : round->options.probes > 1 ? 1 : 0;
+}
+
+/* The other probes make the ladder. */
 static int ladder_steps(const wtl_eap_round *round)
 {
-    return round->options.probes > 1 ? round->options.probes - 1 : 1;
+    return round->options.probes - wtl_eap_refinements(round);
 }
 
 static wtl_status probe_layer(wtl_eap_round *round, probed *p, bool again, wtl_error *err)
@@ -271,7 +276,7 @@ int wtl_eap_probe_count(const wtl_eap_round *round)
     for (int i = 0; i < round->count; i++) {
         layers += is_probed(&round->layers[i]);
     }
-    return layers * (1 + ladder_steps(round) + 1); /* all weights, ladder, again */
+    return layers * (1 + round->options.probes); /* all weights, then fewer */
 }
 
 wtl_status wtl_eap_probe(wtl_eap_round *round, wtl_error *err)

@@ -69,5 +69,5 @@ compare_runs()
 }
 
 kill_and_compare energy-aware --method energy-aware --max-drop 5
-kill_and_compare magnitude-sensitivity --method magnitude-sensitivity --target-energy 0.7 --rounds 3
+kill_and_compare magnitude-sensitivity --method magnitude-sensitivity --target-energy 0.88 --rounds 3
 finish
