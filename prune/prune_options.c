@@ -41,8 +41,10 @@ void wtl_prune_defaults(wtl_prune_options *options)
 static const char *const optimizer_words[] = {"sgd", "nesterov", "adam", NULL};
 static const char *const metric_words[] = {
     [WTL_METRIC_TOP1] = "top1", [WTL_METRIC_TOP5] = "top5", NULL};
-static const char *const allocation_words[] = {
-    [WTL_EAP_EQUAL_ERROR] = "equal-error", [WTL_EAP_BY_ENERGY] = "by-energy", NULL};
+static const char *const allocation_words[] = {[WTL_EAP_EQUAL_ERROR] = "equal-error",
+                                               [WTL_EAP_LEAST_ERROR] = "least-error",
+                                               [WTL_EAP_BY_ENERGY] = "by-energy",
+                                               NULL};
 
 #define AT(member) offsetof(wtl_prune_options, member)
 #define TEXT(member)                                                                           \

@@ -3,6 +3,9 @@
  * One number serves all layers, found by bisection:
  *   equal error  the relative output error tau that every layer may have
  *   by energy    s: a layer keeps the share 1 - s * E / E_max of its weights
+ *   least error  log lambda: a layer keeps the share x that makes e(x)^2 + lambda * E(x) least,
+ *                e its relative output error, E its energy as a share of all: what is saved is
+ *                saved where it costs the least squared error (Lagrange's condition)
  * A layer is held between its least and what it keeps now.
  */
 #include "../methods.h"
@@ -60,6 +63,20 @@ static double share_at(const wtl_eap_curve *curve, double level)
     return curve->share[i - 1] + t * (curve->share[i] - curve->share[i - 1]);
 }
 
+/* The error at a share: the inverse of share_at(). */
+static double error_at(const wtl_eap_curve *curve, double share)
+{
+    int i = 0;
+    while (i < curve->count && curve->share[i] < share) {
+        i++;
+    }
+    if (i == 0 || i == curve->count) {
+        return exp(curve->level[i == 0 ? 0 : curve->count - 1]);
+    }
+    double t = (share - curve->share[i - 1]) / (curve->share[i] - curve->share[i - 1]);
+    return exp(curve->level[i - 1] + t * (curve->level[i] - curve->level[i - 1]));
+}
+
 /* ---- one number for all ---- */
 
 /* At t = 1 nothing goes, at t = 0 all. */
@@ -67,6 +84,28 @@ typedef struct allocation {
     const wtl_eap_round *round;
     double low, high; /* numbers at t = 1 and t = 0 */
 } allocation;
+
+enum { TRIALS = 200 };
+
+/* With more lambda never more: the energy grows with the share. */
+static double cheapest_share(const wtl_eap_round *round, const wtl_eap_layer *layer,
+                             double lambda)
+{
+    const wtl_pricing *pricing = round->context->pricing;
+    double total = wtl_pricing_total(pricing, round->nonzeros);
+    double best = 1.0, least = INFINITY;
+    for (int i = TRIALS; i >= 0; i--) {
+        double share = pow(0.01, 1.0 - (double)i / TRIALS); /* 1 % to all */
+        double error = error_at(&layer->curve, share);
+        double energy = wtl_pricing_cost(pricing, layer->index, share * (double)layer->kept);
+        double value = error * error + lambda * energy / total;
+        if (value < least) {
+            least = value;
+            best = share;
+        }
+    }
+    return best;
+}
 
 static size_t keep_at(const wtl_eap_round *round, const wtl_eap_layer *layer, double number)
 {
@@ -76,6 +115,8 @@ static size_t keep_at(const wtl_eap_round *round, const wtl_eap_layer *layer, do
     }
     if (round->options.allocation == WTL_EAP_BY_ENERGY) {
         share -= number * layer->energy / round->layers[0].energy;
+    } else if (round->options.allocation == WTL_EAP_LEAST_ERROR) {
+        share = cheapest_share(round, layer, exp(number));
     } else {
         share = share_at(&layer->curve, number);
     }
@@ -97,6 +138,11 @@ static void find_range(allocation *a)
 {
     bool first = true;
     a->low = a->high = 0.0;
+    if (a->round->options.allocation == WTL_EAP_LEAST_ERROR) {
+        a->low = log(1e-9);
+        a->high = log(1e6);
+        return;
+    }
     for (int i = 0; i < a->round->count; i++) {
         const wtl_eap_layer *layer = &a->round->layers[i];
         const wtl_eap_curve *curve = &layer->curve;

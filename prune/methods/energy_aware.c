@@ -342,7 +342,7 @@ static wtl_status prune(const wtl_method_context *context, wtl_error *err)
     wtl_eap_round round = {.context = context};
     wtl_status status = open_round(&round, err);
     if (status == WTL_OK) {
-        bool probes = round.options.allocation == WTL_EAP_EQUAL_ERROR;
+        bool probes = round.options.allocation != WTL_EAP_BY_ENERGY;
         round.total = round.count + (probes ? wtl_eap_probe_count(&round) : 0);
         status = allocate(&round, err);
     }

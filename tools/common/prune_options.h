@@ -114,9 +114,10 @@ wtl_prune_hooks wtl_cli_prune_hooks(wtl_progress *progress);
         {"positions", NULL, "N", "outputs sampled in each map (energy-aware; default 16)",     \
          NULL, WTL_OPTION_INT, 0, WTL_AT(T, o.how.positions), 1, 65536, NULL},                 \
         {"allocation", NULL, "RULE",                                                           \
-         "how far each layer goes (energy-aware): equal-error, all\n"                          \
-         "to one relative output error, or by-energy, in\n"                                    \
-         "proportion to its energy (default equal-error)",                                     \
+         "how far each layer goes (energy-aware): least-error, the\n"                            \
+         "least sum of squared output errors for the energy;\n"                                 \
+         "equal-error, all to one relative output error; by-energy,\n"                          \
+         "in proportion to its energy (default least-error)",                                   \
          NULL, WTL_OPTION_CHOICE, 0, WTL_AT(T, x.allocation), 0, 0, wtl_allocation_words},     \
         {"overshoot", NULL, "F",                                                               \
          "share of a layer removed beyond the goal, to be restored\n"                          \

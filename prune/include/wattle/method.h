@@ -35,6 +35,7 @@ typedef struct wtl_method_step {
 } wtl_method_step;
 
 typedef enum wtl_eap_allocation {
+    WTL_EAP_LEAST_ERROR, /* the sum of squared relative output errors is least for the energy */
     WTL_EAP_EQUAL_ERROR, /* every layer goes as far as one relative output error allows */
     WTL_EAP_BY_ENERGY    /* weights kept fall in proportion to a layer's share of the energy */
 } wtl_eap_allocation;
