@@ -45,7 +45,8 @@ typedef struct wtl_eap_round {
     int images;                /* of the sample */
     int count;
     wtl_eap_layer *layers; /* [count] most energy first */
-    double *nonzeros;      /* [count] work space, by index in the pricing */
+    double *nonzeros;      /* [count] now, by index in the pricing */
+    size_t *kept;          /* [count] decided, by index in the pricing */
     int done, total;       /* for progress */
 } wtl_eap_round;
 
@@ -94,11 +95,13 @@ void wtl_eap_progress(wtl_eap_round *round, int more);
 
 /* ---- eap_probe.c ---- */
 
-/* Fill in the curves of all layers that may lose weights, but for the points at `keep`. */
+/* Fill in the curves of all layers that may lose weights, by a ladder of densities. */
 wtl_status wtl_eap_probe(wtl_eap_round *round, wtl_error *err) WTL_MUST_CHECK;
 /* Add to every such curve the point at layer->keep. */
 wtl_status wtl_eap_probe_again(wtl_eap_round *round, wtl_error *err) WTL_MUST_CHECK;
-/* How many probes both take in all. */
+/* How often to do that, after an allocation each time: 2 of the probes, or 1 of few. */
+int wtl_eap_refinements(const wtl_eap_round *round);
+/* How many probes it all takes. */
 int wtl_eap_probe_count(const wtl_eap_round *round);
 
 /* ---- eap_allocate.c ---- */
@@ -106,9 +109,6 @@ int wtl_eap_probe_count(const wtl_eap_round *round);
 void wtl_eap_curve_add(wtl_eap_curve *curve, double share, double error);
 /* Call after the last point. */
 void wtl_eap_curve_finish(wtl_eap_curve *curve);
-
-/* The energy with layer->keep weights in every layer. */
-double wtl_eap_energy(const wtl_eap_round *round);
 
 /* layer->keep := an allocation that meets the goal. WTL_E_FIT. */
 wtl_status wtl_eap_allocate(wtl_eap_round *round, wtl_error *err) WTL_MUST_CHECK;

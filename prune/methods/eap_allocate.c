@@ -5,10 +5,10 @@
  *   by energy    s: a layer keeps the share 1 - s * E / E_max of its weights
  * A layer is held between its least and what it keeps now.
  */
+#include "../methods.h"
 #include "eap.h"
 
 #include <math.h>
-#include <string.h>
 
 /* ---- curves ---- */
 
@@ -62,6 +62,12 @@ static double share_at(const wtl_eap_curve *curve, double level)
 
 /* ---- one number for all ---- */
 
+/* At t = 1 nothing goes, at t = 0 all. */
+typedef struct allocation {
+    const wtl_eap_round *round;
+    double low, high; /* numbers at t = 1 and t = 0 */
+} allocation;
+
 static size_t keep_at(const wtl_eap_round *round, const wtl_eap_layer *layer, double number)
 {
     double share = 1.0;
@@ -74,92 +80,49 @@ static size_t keep_at(const wtl_eap_round *round, const wtl_eap_layer *layer, do
         share = share_at(&layer->curve, number);
     }
     double keep = ceil(share * (double)layer->kept - 1e-6);
-    return keep <= (double)layer->least  ? layer->least
-           : keep >= (double)layer->kept ? layer->kept
-                                         : (size_t)keep;
+    return keep > 0.0 ? (size_t)keep : 0;
 }
 
-double wtl_eap_energy(const wtl_eap_round *round)
+static void allocate(const void *context, double t, size_t *kept)
 {
-    for (int i = 0; i < round->count; i++) {
-        round->nonzeros[round->layers[i].index] = (double)round->layers[i].keep;
+    const allocation *a = context;
+    for (int i = 0; i < a->round->count; i++) {
+        const wtl_eap_layer *layer = &a->round->layers[i];
+        kept[layer->index] = keep_at(a->round, layer, a->high + t * (a->low - a->high));
     }
-    return wtl_pricing_total(round->context->pricing, round->nonzeros);
 }
 
-static double energy_at(wtl_eap_round *round, double number)
+/* The tolerances, or s, between which all layers' answers lie. */
+static void find_range(allocation *a)
 {
-    for (int i = 0; i < round->count; i++) {
-        round->layers[i].keep = keep_at(round, &round->layers[i], number);
-    }
-    return wtl_eap_energy(round);
-}
-
-/* *low := a number at which nothing goes, *high := one at which all goes. */
-static void number_range(const wtl_eap_round *round, double *low, double *high)
-{
-    *low = 0.0;
-    *high = 0.0;
     bool first = true;
-    for (int i = 0; i < round->count; i++) {
-        const wtl_eap_layer *layer = &round->layers[i];
+    a->low = a->high = 0.0;
+    for (int i = 0; i < a->round->count; i++) {
+        const wtl_eap_layer *layer = &a->round->layers[i];
         const wtl_eap_curve *curve = &layer->curve;
+        double least = 0.0, most = 1.0;
         if (layer->least >= layer->kept) {
             continue;
         }
-        double least = 0.0, most = round->layers[0].energy / layer->energy;
-        if (round->options.allocation == WTL_EAP_EQUAL_ERROR) {
+        if (a->round->options.allocation == WTL_EAP_BY_ENERGY) {
+            most = layer->energy > 0.0 ? a->round->layers[0].energy / layer->energy : most;
+        } else {
             least = curve->level[curve->count - 1] - 1.0;
             most = curve->level[0];
         }
-        *low = first || least < *low ? least : *low;
-        *high = first || most > *high ? most : *high;
+        a->low = first || least < a->low ? least : a->low;
+        a->high = first || most > a->high ? most : a->high;
         first = false;
     }
 }
 
-/* Give layer `at` as many weights as the goal has room for, at most those of the number `low`,
- * at which the goal is just missed. */
-static void fill_up(wtl_eap_round *round, int at, double low)
-{
-    wtl_eap_layer *layer = &round->layers[at];
-    size_t good = layer->keep, most = keep_at(round, layer, low);
-    while (good < most) {
-        layer->keep = good + (most - good + 1) / 2;
-        if (wtl_eap_energy(round) <= round->context->goal_energy) {
-            good = layer->keep;
-        } else {
-            most = layer->keep - 1;
-        }
-    }
-    layer->keep = good;
-}
-
 wtl_status wtl_eap_allocate(wtl_eap_round *round, wtl_error *err)
 {
-    enum { HALVINGS = 100 }; /* to the last bit */
-    double goal = round->context->goal_energy, low, high;
-    for (int i = 0; i < round->count; i++) {
-        round->layers[i].keep = round->layers[i].least;
+    allocation a = {.round = round};
+    find_range(&a);
+    wtl_status status = wtl_kept_at_goal(round->context, allocate, &a, round->kept, err);
+    for (int i = 0; i < round->count && status == WTL_OK; i++) {
+        round->layers[i].keep = round->kept[round->layers[i].index];
     }
-    double floor_energy = wtl_eap_energy(round);
-    if (!(floor_energy <= goal)) {
-        return wtl_fail(err, WTL_E_FIT,
-                        "energy-aware: the goal is an energy of %g, limits allow no less "
-                        "than %g",
-                        goal, floor_energy);
-    }
-    number_range(round, &low, &high);
-    if (energy_at(round, low) <= goal) {
-        return WTL_OK;
-    }
-    for (int i = 0; i < HALVINGS; i++) {
-        double middle = 0.5 * (low + high);
-        *(energy_at(round, middle) <= goal ? &high : &low) = middle;
-    }
-    (void)energy_at(round, high);
-    for (int i = 0; i < round->count; i++) {
-        fill_up(round, i, low);
-    }
-    return WTL_OK;
+    return status;
 }

@@ -17,11 +17,10 @@
  *   samples      128 images, 16 positions of each map
  *   how far      equal error (default): every layer may have the same relative output error,
  *                ||r||_1 / ||y||_1 after remove, restore and fit, and the tolerance is bisected
- *                to the goal. The error is looked at on a geometric ladder of `probes` - 1
- *                densities from 0.05 of the present weights on, and once more at the first
- *                answer; between them its logarithm is a line. A quarter of the images is kept
- *                out of the fit and judges. Layers of over 65536 weights are probed with 64
- *                filters.
+ *                to the goal. Of 6 probes 4 look at the error on a geometric ladder of
+ *                densities, down to 0.05 of the present weights, and 2 at the answers found so
+ *                far; between them its logarithm is a line. A quarter of the images is kept out
+ *                of the fit and judges. Layers of over 65536 weights are probed with 64 filters.
  *                by energy: density falls by s * E / E_max, one s bisected to the goal
  *   filters      are compared by |gamma| / sigma where a batch norm follows directly
  *   g            2, doubled up to 64 where the search would take more than 2e11 updates of a
@@ -31,6 +30,7 @@
  *   deconv       has no moments: magnitude within a filter, no fit; its tolerance is the share
  *                of its own magnitude that goes
  */
+#include "../methods.h"
 #include "eap.h"
 #include "wattle/memory.h"
 
@@ -39,8 +39,6 @@
 #include <string.h>
 
 static const double MOST_WORK = 2e11; /* residual updates of one layer's restoring */
-
-extern const wtl_method wtl_method_energy_aware;
 
 /* ---- opening a round ---- */
 
@@ -140,7 +138,7 @@ static wtl_status open_layer(wtl_eap_round *round, int index, const wtl_shape *s
     layer->targets = targets->value;
     layer->kept = wtl_mask_kept(given->param);
     layer->kept = given->most < layer->kept ? given->most : layer->kept;
-    layer->least = given->least < layer->kept ? given->least : layer->kept;
+    layer->least = wtl_kept_within(given, 0);
     layer->energy = wtl_pricing_cost(context->pricing, index, round->nonzeros[index]);
     return find_scale(round, layer, err);
 }
@@ -154,13 +152,26 @@ static int most_energy_first(const void *a, const void *b)
     return x->index - y->index;
 }
 
-/* The nets that X and Y come from; the net as it stands is in `probe` already. */
+static bool same_values(wtl_net *a, wtl_net *b)
+{
+    for (int i = 0; i < wtl_net_param_count(a); i++) {
+        const wtl_param *x = wtl_net_param(a, i), *y = wtl_net_find_param(b, x->name);
+        if (!y || x->count != y->count ||
+            memcmp(x->value, y->value, x->count * sizeof *x->value) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The nets that X and Y come from; the net as it stands is in `probe` already. In the first
+ * round it is the original, and no copy of it is needed. */
 static wtl_status choose_nets(wtl_eap_round *round, wtl_error *err)
 {
     const wtl_method_context *context = round->context;
     round->inputs = round->options.inputs_original ? context->original : context->probe;
     round->targets = context->original;
-    if (round->options.targets_dense) {
+    if (round->options.targets_dense || same_values(context->probe, context->original)) {
         return WTL_OK;
     }
     wtl_status status =
@@ -190,7 +201,8 @@ static wtl_status open_round(wtl_eap_round *round, wtl_error *err)
     round->layers = wtl_alloc((size_t)round->count, sizeof *round->layers);
     round->nonzeros = wtl_alloc((size_t)round->count, sizeof *round->nonzeros);
     wtl_shape *shapes = wtl_alloc((size_t)round->def->layer_count, sizeof *shapes);
-    if (!round->layers || !round->nonzeros || !shapes) {
+    round->kept = wtl_alloc((size_t)round->count, sizeof *round->kept);
+    if (!round->layers || !round->nonzeros || !round->kept || !shapes) {
         wtl_free(shapes);
         return wtl_fail(err, WTL_E_NOMEM, "energy-aware: out of memory");
     }
@@ -210,6 +222,7 @@ static void close_round(wtl_eap_round *round)
     }
     wtl_free(round->layers);
     wtl_free(round->nonzeros);
+    wtl_free(round->kept);
     wtl_net_free(round->before);
 }
 
@@ -222,8 +235,11 @@ static wtl_status allocate(wtl_eap_round *round, wtl_error *err)
     }
     wtl_status status = wtl_eap_probe(round, err);
     status = status == WTL_OK ? wtl_eap_allocate(round, err) : status;
-    status = status == WTL_OK ? wtl_eap_probe_again(round, err) : status;
-    return status == WTL_OK ? wtl_eap_allocate(round, err) : status;
+    for (int i = 0; i < wtl_eap_refinements(round) && status == WTL_OK; i++) {
+        status = wtl_eap_probe_again(round, err);
+        status = status == WTL_OK ? wtl_eap_allocate(round, err) : status;
+    }
+    return status;
 }
 
 /* ---- 3. layer by layer ---- */
