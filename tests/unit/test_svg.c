@@ -483,12 +483,16 @@ static void what_lies_below_a_pareto_is_cut_off(void **state)
     (void)state;
     static const double x[] = {1, 0.5, NAN, 0.1}, y[] = {0, NAN, -1, -4};
     static const double all_below[] = {-3, -3, -3, -3};
-    const wtl_curve curves[] = {{"c", x, y, 4, x, y, 4}, {"d", x, all_below, 4, NULL, NULL, 0}};
-    const wtl_pareto pareto = {.curves = curves, .curve_count = 2, .least_y = -2};
+    static const double back_x[] = {0.1, 1}, back_y[] = {-4, 0};
+    const wtl_curve curves[] = {{"c", x, y, 4, x, y, 4},
+                                {"d", x, all_below, 4, NULL, NULL, 0},
+                                {"e", back_x, back_y, 2, NULL, NULL, 0}};
+    const wtl_pareto pareto = {.curves = curves, .curve_count = 3, .least_y = -2};
     char *svg = pareto_text(&pareto);
     assert_has(svg, "wtl-line wtl-s0\" d=\"M690.00 68.00L377.00 448.00\"/>");
     assert_has(svg, "wtl-line wtl-s1\" d=\"\"/>");
-    assert_int_equal(count_of(svg, "fill-opacity"), 3); /* one point and two in the legend */
+    assert_has(svg, "wtl-line wtl-s2\" d=\"M377.00 448.00L690.00 68.00\"/>");
+    assert_int_equal(count_of(svg, "fill-opacity"), 4); /* one point, three in the legend */
     wtl_free(svg);
 }
 

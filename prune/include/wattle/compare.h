@@ -58,8 +58,9 @@ typedef struct wtl_compare_point {
     double val_top1;
     double top1, top5; /* test */
     double density;
-    double minutes, peak_bytes; /* since the run began; NaN: unknown */
-    char note[200];             /* why there is no net: then all numbers are NaN */
+    double minutes;    /* since the run began; NaN: unknown */
+    double peak_bytes; /* of the process up to then, so of earlier runs, too */
+    char note[200];    /* why there is no net: then all numbers are NaN */
 } wtl_compare_point;
 
 /* Of one method, over seeds. NaN where no seed has it. */
@@ -100,8 +101,9 @@ typedef struct wtl_comparison {
  * runs are passed on. A new comparison refuses a folder that holds one, unless `force`. With
  * `resume` the folder's config.json is read; of `options` (may be NULL) threads count then, and
  * seeds, where they are more than before. On failure *result is empty. Statuses as of
- * wtl_prune(), but that a budget that is not met is a gap in a curve, not a failure; WTL_E_GOAL
- * if not even the first budget can be met. */
+ * wtl_prune(), but that a budget that is not met, or a run that does not train (WTL_E_NAN), is a
+ * noted gap in a curve, not a failure; WTL_E_GOAL before any work if not even the first budget
+ * can be met. */
 WTL_API wtl_status wtl_compare(const char *out, const wtl_compare_options *options, bool resume,
                                bool force, const wtl_prune_hooks *hooks, wtl_comparison *result,
                                wtl_error *err) WTL_MUST_CHECK;
