@@ -1,5 +1,6 @@
-/* bench_prune.c - one full round of energy-aware pruning: seconds of each layer, and the peak of
- * memory. Prints a Markdown table.
+/* bench_prune.c - one full round of energy-aware pruning: seconds of each layer, by the clock and
+ * of all processors together (what counts where other work runs beside), and the peak of memory.
+ * Prints a Markdown table.
  *
  * The network is freshly initialised and, without --data, the images are noise: what a round
  * costs depends on the shapes, hardly on the values. "Probing" is the search for how far every
@@ -36,8 +37,7 @@ typedef struct bench {
     wtl_pricing *pricing;
     wtl_sample sample;
     wtl_method_layer *layers;
-    double start, last; /* seconds */
-    int steps;
+    double start, last, start_busy, last_busy; /* seconds */
 } bench;
 
 static double now(void)
@@ -128,29 +128,40 @@ static double peak_gigabytes(void)
     return (double)usage.ru_maxrss * 1024 / 1e9;
 }
 
+static double busy(void)
+{
+    struct rusage usage;
+    (void)getrusage(RUSAGE_SELF, &usage);
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           1e-6 * (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+}
+
+/* The last columns of a row: since the row before. */
+static void end_row(bench *b)
+{
+    double t = now(), work = busy();
+    printf(" %.1f | %.1f | %.2f |\n", t - b->last, work - b->last_busy, peak_gigabytes());
+    (void)fflush(stdout);
+    b->last = t;
+    b->last_busy = work;
+}
+
 static void take_step(void *context, const wtl_method_step *step)
 {
     bench *b = context;
-    double t = now(), before = (double)step->kept_before;
-    printf("| %s | %zu | %.1f | %.3f | %.3f | %.1f | %.2f |\n",
-           wtl_pricing_layer(b->pricing, step->layer).name, step->kept_before,
-           100.0 * (double)step->kept_after / before, step->error_restoral, step->error,
-           t - b->last, peak_gigabytes());
-    (void)fflush(stdout);
-    b->last = t;
-    b->steps++;
+    printf("| %s | %zu | %.1f | %.3f | %.3f |", wtl_pricing_layer(b->pricing, step->layer).name,
+           step->kept_before, 100.0 * (double)step->kept_after / (double)step->kept_before,
+           step->error_restoral, step->error);
+    end_row(b);
 }
 
 /* The first layer's turn begins when the last probe has ended. */
 static void take_progress(void *context, int done, int total)
 {
     bench *b = context;
-    double t = now();
     if (done == total - wtl_pricing_count(b->pricing)) {
-        printf("| probing, all | | | | | %.1f | %.2f |\n", t - b->last, peak_gigabytes());
-        b->last = t;
-    } else if (b->steps == 0) {
-        fprintf(stderr, "probe %d of %d: %.1f s\n", done, total, t - b->last);
+        printf("| probing, all | | | | |");
+        end_row(b);
     }
 }
 
@@ -179,17 +190,18 @@ static void run(bench *b)
                                         .report = take_step,
                                         .progress = take_progress,
                                         .context = b};
-    printf(
-        "%s, %d images, %d threads, %.3g of dense energy\n\n"
-        "| layer | weights | kept %% | l1 error restored | l2 error fitted | seconds | peak GB "
-        "|\n|---|---|---|---|---|---|---|\n",
-        b->o.net, b->sample.count, b->o.threads, b->o.energy);
+    printf("%s, %d images, %d threads, %.3g of dense energy\n\n"
+           "| layer | weights | kept %% | l1 error restored | l2 error fitted | seconds | of "
+           "processors | peak GB |\n|---|---|---|---|---|---|---|---|\n",
+           b->o.net, b->sample.count, b->o.threads, b->o.energy);
     (void)fflush(stdout);
     b->start = b->last = now();
+    b->start_busy = b->last_busy = busy();
     check(wtl_method_find("energy-aware")->prune(&context, &err), &err);
     wtl_pricing_nonzeros(b->pricing, b->net, nonzeros);
-    printf("\n%.2f minutes, peak %.2f GB, energy %.4f of dense\n", (now() - b->start) / 60,
-           peak_gigabytes(), wtl_pricing_total(b->pricing, nonzeros) / dense);
+    printf("\n%.2f minutes, %.2f of processors, peak %.2f GB, energy %.4f of dense\n",
+           (now() - b->start) / 60, (busy() - b->start_busy) / 60, peak_gigabytes(),
+           wtl_pricing_total(b->pricing, nonzeros) / dense);
     wtl_free(nonzeros);
 }
 

@@ -51,10 +51,6 @@ WTL_API void wtl_optimizer_reset(wtl_optimizer *optimizer);
  * gradient is not finite; then nothing is changed). */
 WTL_API double wtl_optimizer_step(wtl_optimizer *optimizer, double rate);
 
-/* As if it were new: no momentum, no steps; averages begin at the net's present weights. The
- * masks are applied. */
-WTL_API void wtl_optimizer_reset(wtl_optimizer *optimizer);
-
 /* Exchange the net's weights with their averages (call twice to return); both are 0 where
  * they are masked. Nothing without EMA. */
 WTL_API void wtl_optimizer_swap_ema(wtl_optimizer *optimizer);
