@@ -4,7 +4,7 @@
 
 expect 0 --help
 same_as help.txt "$work/out"
-for command in demo train eval infer info energy sense finetune; do
+for command in demo train eval infer info energy sense prune finetune compare report; do
     expect 0 $command --help
     same_as "help-$command.txt" "$work/out"
     [ ! -s "$work/err" ] || fail "$command --help writes to stderr"

@@ -78,6 +78,18 @@ sense a.wtl --data idx:d --sparsities 0.5,0.5
 sense a.wtl --data idx:d --sparsities 0.1,
 sense a.wtl --data idx:d --sparsities 0.1,,0.2
 sense a.wtl --data idx:d --sparsity 0.1
+compare
+compare a.wtl --data idx:d
+compare a.wtl --data idx:d@test --out r
+compare a.wtl --data idx:d --out r --methods energy-awre
+compare a.wtl --data idx:d --out r --methods random,random
+compare a.wtl --data idx:d --out r --budgets 0.5,0.5
+compare a.wtl --data idx:d --out r --budgets 0.5,x
+compare a.wtl --data idx:d --out r --budgets 1.5
+compare a.wtl --data idx:d --out r --seeds 0
+compare --resume
+compare --resume --out r --epochs 1
+compare a.wtl --resume --out r
 demo fast
 demo --epochs 0
 LINES
