@@ -353,7 +353,7 @@ const wtl_command wtl_command_compare = {
         "that was interrupted, or killed at any moment, goes on with --resume.",
     .examples =
         "  wattle compare runs/a/ckpt/last.wtl --data fashion-mnist --dry-run\n"
-        "  wattle compare runs/a/ckpt/last.wtl --data fashion-mnist --out runs/c --seeds 3\n"
+        "  wattle compare runs/a/ckpt/last.wtl --data fashion-mnist --out runs/c --seeds 3 \\\n"
         "      --methods magnitude-global,magnitude-gradual,energy-aware --budgets 0.6,0.4,0.3",
     .options = options,
     .least_words = 0,

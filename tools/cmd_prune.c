@@ -35,8 +35,8 @@ static const wtl_option options[] = {
      ARG(force), 0, 0, NULL},
     {"dry-run", NULL, NULL, "only tell what is reachable and what each layer costs", NULL,
      WTL_OPTION_FLAG, 'n', ARG(dry_run), 0, 0, NULL},
-    {"methods", NULL, NULL, "list the methods", NULL, WTL_OPTION_FLAG, 0, ARG(methods), 0, 0,
-     NULL},
+    {"methods", NULL, NULL, "list the methods: which weights stay", NULL, WTL_OPTION_FLAG, 0,
+     ARG(methods), 0, 0, NULL},
 
     {"target-energy", NULL, "F", "the energy to reach, as a share of the dense network's",
      "Goal", WTL_OPTION_DOUBLE, 't', ARG(o.target_energy), 1e-6, 1, NULL},
@@ -157,9 +157,10 @@ static void print_preflight(const wtl_preflight *p)
                l->floor);
     }
     printf("\ndense energy   %.6g an image\n", p->dense);
-    printf(
-        "floor          %.4g of it: what feature maps cost with every prunable weight gone\n",
-        p->floor / p->dense);
+    printf("floor          %.4g of it: what is left, mostly of feature maps, with every weight "
+           "gone that\n"
+           "               may go\n",
+           p->floor / p->dense);
     printf("accuracy       Acc@1 %.2f Acc@5 %.2f on %ld validation images\n", p->top1, p->top5,
            p->val_images);
     printf("images         %ld to train on (search images are some of them), %ld to judge by\n",
@@ -297,12 +298,14 @@ const wtl_command wtl_command_prune = {
     .about =
         "Takes a trained checkpoint and returns a network that meets the goal, or says that "
         "it\n"
-        "could not. In rounds, a method decides which weights go, batch norm is recalibrated\n"
-        "and the network fine-tuned with the pruned weights held at zero; then the energy is\n"
-        "estimated anew, with the zeros of its activations counted on search images, and the\n"
-        "accuracy is judged on the validation images: those that the checkpoint's training\n"
-        "held out. Search images are some of the training images. Test images are not "
-        "touched.\n"
+        "could not. In rounds, a method decides which weights go, the network is fine-tuned\n"
+        "with the pruned weights held at zero, and batch norm is recalibrated; then the "
+        "energy\n"
+        "is estimated anew, with the zeros of its activations counted on search images, and\n"
+        "the accuracy is judged on the validation images: those that the checkpoint's "
+        "training\n"
+        "held out. Search images are some of the training images. Test images are not\n"
+        "touched. The pruned network is no faster here; --dry-run tells what can be saved.\n"
         "\n"
         "With --target-energy the run goes to that energy in --rounds steps; with --max-drop\n"
         "alone it goes down step by step until more is lost, and returns the last network "

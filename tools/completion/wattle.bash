@@ -27,7 +27,7 @@ _wattle()
     local command=${COMP_WORDS[1]} words=
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        words='demo train eval infer info energy sense finetune compare help --help --version'
+        words='demo train eval infer info energy sense prune finetune compare report help --help --version'
     else
         case $previous in
         --net | --model | --against) words=$(_wattle_zoo "${COMP_WORDS[0]}") ;;
@@ -37,9 +37,11 @@ _wattle()
         --augment) words='none flip cifar imagenet caffe' ;;
         --engine) words='blas reference' ;;
         --hw | --against-hw | --hw-show) words=$(_wattle_hardware "${COMP_WORDS[0]}") ;;
-        --methods) words=$(_wattle_methods "${COMP_WORDS[0]}") ;;
+        --method | --methods | -m) words=$(_wattle_methods "${COMP_WORDS[0]}") ;;
+        --allocation) words='equal-error by-energy' ;;
+        --metric) words='top1 top5' ;;
         --color) words='auto always never' ;;
-        help) words='demo train eval infer info energy sense finetune compare' ;;
+        help) words='demo train eval infer info energy sense prune finetune compare report' ;;
         *)
             if [[ $current == -* ]]; then
                 words=$(_wattle_options "${COMP_WORDS[0]}" "$command")
