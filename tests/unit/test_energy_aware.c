@@ -744,8 +744,9 @@ static void layers_go_by_present_energy_most_first(void **state)
 static void the_goal_is_met_within_half_a_percent(void **state)
 {
     (void)state;
-    static const wtl_eap_allocation how[] = {WTL_EAP_EQUAL_ERROR, WTL_EAP_BY_ENERGY};
-    for (int i = 0; i < 8; i++) {
+    static const wtl_eap_allocation how[] = {WTL_EAP_EQUAL_ERROR, WTL_EAP_BY_ENERGY,
+                                             WTL_EAP_LEAST_ERROR};
+    for (int i = 0; i < 12; i++) {
         fixture *f = open_fixture(12, false);
         double goal = goal_at(f, 0.05 + 0.3 * (i % 4));
         f->options.allocation = how[i / 4];
@@ -905,6 +906,7 @@ static void equal_error_leaves_layers_at_the_same_error(void **state)
 {
     (void)state;
     fixture *f = open_fixture(400, false);
+    f->options.allocation = WTL_EAP_EQUAL_ERROR;
     f->options.inputs_original = true; /* so that errors stand as they were probed */
     f->options.positions = 4;
     f->options.images = 300;
@@ -920,6 +922,31 @@ static void equal_error_leaves_layers_at_the_same_error(void **state)
     }
     assert_true(mean > 0.03);
     close_fixture(f);
+}
+
+/* At the same energy no other rule has a smaller sum of squared errors, on other images. */
+static void least_error_has_the_least_sum_of_squared_errors(void **state)
+{
+    (void)state;
+    static const wtl_eap_allocation how[] = {WTL_EAP_LEAST_ERROR, WTL_EAP_EQUAL_ERROR,
+                                             WTL_EAP_BY_ENERGY};
+    double sum[3] = {0};
+    for (int i = 0; i < 3; i++) {
+        fixture *f = open_fixture(400, false);
+        f->options.allocation = how[i];
+        f->options.inputs_original = true;
+        f->options.positions = 4;
+        f->options.images = 300;
+        f->context.goal_energy = goal_at(f, 0.6);
+        run(f);
+        for (int l = 0; l < LAYERS; l++) {
+            sum[i] += relative_error(f, l) * relative_error(f, l);
+        }
+        close_fixture(f);
+    }
+    /* With layers as alike as these, equal errors are nearly as good; other images add noise. */
+    assert_true(sum[0] < 1.03 * sum[1]);
+    assert_true(sum[0] < 0.9 * sum[2]);
 }
 
 static void more_probes_and_other_samples_change_the_allocation(void **state)
@@ -1105,6 +1132,7 @@ int main(void)
         WTL_TEST(a_net_that_is_its_original_stays_at_its_energy),
         WTL_TEST(by_energy_densities_fall_in_proportion),
         WTL_TEST(equal_error_leaves_layers_at_the_same_error),
+        WTL_TEST(least_error_has_the_least_sum_of_squared_errors),
         WTL_TEST(more_probes_and_other_samples_change_the_allocation),
         WTL_TEST(progress_ends_at_its_total_and_a_stop_is_obeyed),
         WTL_TEST(the_same_seed_gives_the_same_bytes_on_any_threads),
