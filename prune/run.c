@@ -277,11 +277,12 @@ static void next_step(run *r)
     st->campaign_round++;
     st->goal = base + (energy_now(r) - base) * st->step;
     if (targeted(r)) {
+        bool cubic = r->s.method->cubic && st->campaign_rounds != NO_LIMIT;
         double left = 1.0 - (double)st->campaign_round / (double)st->campaign_rounds;
-        if (r->s.method->cubic && st->campaign_rounds != NO_LIMIT) { /* Zhu & Gupta 2017, (1) */
+        if (cubic) { /* Zhu & Gupta 2017, (1) */
             st->goal = target + (st->campaign_from - target) * left * left * left;
         }
-        if (left <= 0.0 || st->goal <= 1.02 * target) {
+        if (left <= 0.0 || (!cubic && st->goal <= 1.02 * target)) {
             bool near = r->s.method->cubic || st->approached || energy_now(r) < 1.1 * target ||
                         r->s.options.final_epochs == 0.0;
             st->goal = near ? target : APPROACH * target;
