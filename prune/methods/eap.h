@@ -17,7 +17,7 @@ enum { WTL_EAP_POINTS = 112 };
 typedef struct wtl_eap_curve {
     int count;
     double share[WTL_EAP_POINTS], error[WTL_EAP_POINTS];
-    double level[WTL_EAP_POINTS]; /* what is interpolated: wtl_eap_curve_finish() */
+    double level[WTL_EAP_POINTS]; /* what is interpolated: by wtl_eap_curve_finish() */
 } wtl_eap_curve;
 
 typedef struct wtl_eap_layer {
@@ -84,7 +84,7 @@ wtl_status wtl_eap_gather(const wtl_eap_round *round, const wtl_eap_view *views,
                           bool judge, wtl_error *err) WTL_MUST_CHECK;
 
 /* The caller's options for this layer, with a restore_step that keeps the greedy search within
- * `most_work` residual updates; `kept` weights become `keep`. */
+ * `most_work` residual updates and 32768 turns; `kept` weights become `keep`. */
 wtl_reconstruct_options wtl_eap_reconstruction(const wtl_eap_round *round,
                                                const wtl_moments *moments, size_t kept,
                                                size_t keep, double most_work);

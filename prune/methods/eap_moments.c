@@ -127,7 +127,7 @@ wtl_reconstruct_options wtl_eap_reconstruction(const wtl_eap_round *round,
                                                const wtl_moments *moments, size_t kept,
                                                size_t keep, double most_work)
 {
-    enum { MOST_STEP = 64 };
+    enum { MOST_STEP = 64, MOST_TURNS = 1 << 15 };
     wtl_reconstruct_options options = round->options.reconstruct;
     wtl_moments_info info = wtl_moments_info_of(moments);
     options.threads = round->threads;
@@ -140,7 +140,8 @@ wtl_reconstruct_options wtl_eap_reconstruction(const wtl_eap_round *round,
     restored = restored < 0.5 * (double)keep ? restored : 0.5 * (double)keep;
     double candidates = ((double)(kept - keep) + restored) / info.filters;
     double work = restored * candidates * (double)info.rows;
-    while (options.restore_step < MOST_STEP && work / options.restore_step > most_work) {
+    while (options.restore_step < MOST_STEP && (work / options.restore_step > most_work ||
+                                                restored / options.restore_step > MOST_TURNS)) {
         options.restore_step *= 2;
     }
     options.restore_step =

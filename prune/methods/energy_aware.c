@@ -15,16 +15,18 @@
  *                otherwise (targets of the dense net cost 2 points of alexnet-28's accuracy in
  *                three rounds, docs/results/pruning.md)
  *   samples      128 images, 16 positions of each map
- *   how far      equal error (default): every layer may have the same relative output error,
- *                ||r||_1 / ||y||_1 after remove, restore and fit, and the tolerance is bisected
- *                to the goal. Of 6 probes 4 look at the error on a geometric ladder of
- *                densities, down to 0.05 of the present weights, and 2 at the answers found so
- *                far; between them its logarithm is a line. A quarter of the images is kept out
- *                of the fit and judges. Layers of over 65536 weights are probed with 64 filters.
- *                by energy: density falls by s * E / E_max, one s bisected to the goal
+ *   how far      least error (default): the sum over layers of squared relative output errors
+ *                is least for the energy. Equal error: every layer may have the same, its
+ *                tolerance bisected to the goal. By energy: density falls by s * E / E_max, one
+ *                s bisected to the goal
+ *   the error    is ||r||_1 / ||y||_1 after remove, restore and fit. Of 6 probes 4 look at it on
+ *                a geometric ladder of densities, down to 0.05 of the present weights, and 2 at
+ *                the answers found so far; between them its logarithm is a line. A quarter of
+ *                the images is kept out of the fit and judges. Layers of over 65536 weights are
+ *                probed with 64 filters
  *   filters      are compared by |gamma| / sigma where a batch norm follows directly
  *   g            2, doubled up to 64 where the search would take more than 2e11 updates of a
- *                residual (AlexNet's first dense layer), or a probe's more than 2e9
+ *                residual (a probe's: 2e9) or 32768 turns: AlexNet's first two dense layers
  *   no change    a layer that may lose nothing (limit reached, excluded) is left alone; one that
  *                is only asked to lose nothing is fitted
  *   deconv       has no moments: magnitude within a filter, no fit; its tolerance is the share
