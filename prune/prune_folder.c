@@ -23,6 +23,7 @@ static const char *const names[WTL_FILE_COUNT] = {
     [WTL_FILE_METRICS] = "metrics.csv",
     [WTL_FILE_CERTIFICATE] = "certificate.json",
     [WTL_FILE_ENERGY] = "energy.csv",
+    [WTL_FILE_MASKS] = "masks.npz",
     [WTL_FILE_DENSE] = "ckpt/dense.wtl",
     [WTL_FILE_LAST] = "ckpt/last.wtl",
     [WTL_FILE_HELD] = "ckpt/held.wtl",
@@ -93,9 +94,9 @@ wtl_status wtl_prune_folder_begin(wtl_prune_folder *folder, wtl_error *err)
     wtl_free(checkpoints);
     /* The checkpoint first, so that a kill in between never leaves one beside the config of
      * another run. */
-    static const wtl_prune_file old[] = {WTL_FILE_LAST,  WTL_FILE_PRUNED,      WTL_FILE_HELD,
-                                         WTL_FILE_PLAN,  WTL_FILE_CERTIFICATE, WTL_FILE_METRICS,
-                                         WTL_FILE_ENERGY};
+    static const wtl_prune_file old[] = {
+        WTL_FILE_LAST,        WTL_FILE_PRUNED,  WTL_FILE_HELD,   WTL_FILE_PLAN,
+        WTL_FILE_CERTIFICATE, WTL_FILE_METRICS, WTL_FILE_ENERGY, WTL_FILE_MASKS};
     for (size_t i = 0; i < sizeof old / sizeof *old && status == WTL_OK; i++) {
         if (remove(folder->paths[old[i]]) != 0 && errno != ENOENT) {
             status = wtl_fail(err, WTL_E_WRITE, "%s: cannot be removed: %s",

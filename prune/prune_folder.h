@@ -15,6 +15,7 @@ typedef enum wtl_prune_file {
     WTL_FILE_METRICS,
     WTL_FILE_CERTIFICATE,
     WTL_FILE_ENERGY,
+    WTL_FILE_MASKS,
     WTL_FILE_DENSE,
     WTL_FILE_LAST,
     WTL_FILE_HELD,

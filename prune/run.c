@@ -360,6 +360,9 @@ static wtl_status finish(run *r, wtl_error *err)
     r->st.stage = WTL_STAGE_FINISHED;
     weigh(r);
     wtl_status status = write_net(r, WTL_FILE_PRUNED, err);
+    if (status == WTL_OK && wtl_session_density(&r->s) < 1.0) {
+        status = wtl_mask_save(r->s.net, wtl_prune_folder_path(r->folder, WTL_FILE_MASKS), err);
+    }
     return status == WTL_OK ? plan_decision(r, "finished", r->st.why, err) : status;
 }
 
