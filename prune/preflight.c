@@ -67,7 +67,8 @@ wtl_status wtl_prune_preflight(wtl_preflight *out, const wtl_prune_options *opti
     if (o.target_energy > 0 && o.target_energy < floor) {
         return wtl_fail(err, WTL_E_GOAL,
                         "an energy of %g of dense cannot be reached on %s: with every prunable "
-                        "weight gone %.4g of it is left; ask for more",
+                        "weight gone, and activations as they are, %.4g of it is left; ask for "
+                        "more",
                         o.target_energy, out->hardware, floor);
     }
     return WTL_OK;

@@ -43,7 +43,7 @@ typedef struct wtl_prune_state {
     double campaign_from; /* energy where it began, a share */
     int campaign_round, campaign_rounds;
     int corrections, refinements;
-    bool approached; /* the step before the last was taken, or is under way */
+    bool approached;   /* the step before the last was taken, or is under way */
     int present, held; /* rounds (from 1; 0: the dense net) that made the net as it is, and
                            held.wtl */
     bool polished;     /* final_epochs were spent on the present net */

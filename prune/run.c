@@ -837,10 +837,11 @@ static wtl_status look_at_dense(run *r, wtl_error *err)
     st->floor = wtl_method_floor(s->pricing, s->layers) / energy.search;
     st->drift = 1.0;
     if (targeted(r) && s->options.target_energy < st->floor) {
-        return wtl_fail(err, WTL_E_GOAL,
-                        "an energy of %g of dense cannot be reached on %s: with every prunable "
-                        "weight gone %.4g of it is left; ask for more",
-                        s->options.target_energy, s->hardware.name, st->floor);
+        return wtl_fail(
+            err, WTL_E_GOAL,
+            "an energy of %g of dense cannot be reached on %s: with every prunable "
+            "weight gone, and activations as they are, %.4g of it is left; ask for more",
+            s->options.target_energy, s->hardware.name, st->floor);
     }
     status = wtl_session_judge(s, &scores, err);
     if (status == WTL_OK) {
@@ -934,7 +935,7 @@ static wtl_status extend(run *r, wtl_error *err)
         return wtl_fail(
             err, WTL_E_GOAL,
             "an energy of %g of dense cannot be reached: with every prunable weight "
-            "gone %.4g of it is left; ask for more",
+            "gone, and activations as they are, %.4g of it is left; ask for more",
             o->target_energy, st->floor);
     }
     st->held = st->present;

@@ -5,9 +5,9 @@
 #include "wattle/blas.h"
 #include "wattle/file.h"
 #include "wattle/memory.h"
-#include "wattle/threads.h"
 #include "wattle/svg.h"
 #include "wattle/text.h"
+#include "wattle/threads.h"
 
 #include <errno.h>
 #include <stdio.h>

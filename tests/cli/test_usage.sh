@@ -116,6 +116,10 @@ compare a.wtl --data idx:d --out r --seeds 0
 compare --resume
 compare --resume --out r --epochs 1
 compare a.wtl --resume --out r
+report
+report r s
+report r --out ''
+report r --epochs 3
 demo fast
 demo --epochs 0
 demo --final-epochs x

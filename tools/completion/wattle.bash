@@ -38,7 +38,7 @@ _wattle()
         --engine) words='blas reference' ;;
         --hw | --against-hw | --hw-show) words=$(_wattle_hardware "${COMP_WORDS[0]}") ;;
         --method | --methods | -m) words=$(_wattle_methods "${COMP_WORDS[0]}") ;;
-        --allocation) words='equal-error by-energy' ;;
+        --allocation) words='least-error equal-error by-energy' ;;
         --metric) words='top1 top5' ;;
         --color) words='auto always never' ;;
         help) words='demo train eval infer info energy sense prune finetune compare report' ;;
