@@ -1,9 +1,13 @@
 /* threads.c - compute threads and their floating-point mode. */
 #define _GNU_SOURCE
 #include "wattle/threads.h"
+#include "wattle/file.h"
+#include "wattle/memory.h"
 
 #include <omp.h>
 #include <sched.h>
+#include <stdio.h>
+#include <string.h>
 #if defined(__x86_64__)
 #include <xmmintrin.h>
 #endif
@@ -34,4 +38,23 @@ void wtl_threads_prepare(int threads)
     {
         wtl_flush_denormals();
     }
+}
+
+/* ---- the processor ---- */
+
+void wtl_processor_name(char *name, size_t size)
+{
+    snprintf(name, size, "unknown");
+    unsigned char *bytes;
+    size_t length;
+    if (wtl_file_read("/proc/cpuinfo", (size_t)1 << 24, &bytes, &length, NULL) != WTL_OK) {
+        return;
+    }
+    const char *line = strstr((const char *)bytes, "model name");
+    const char *colon = line ? strchr(line, ':') : NULL;
+    if (colon) {
+        colon += 1 + strspn(colon + 1, " \t");
+        snprintf(name, size, "%.*s", (int)strcspn(colon, "\n"), colon);
+    }
+    wtl_free(bytes);
 }

@@ -14,7 +14,8 @@ usage()
 {
     cat <<'TEXT'
 usage: tools/check.sh [STEP...]
-  names    each foreign library is included by the one file that may
+  names    each foreign library is included by the one file that may; pruning methods know
+           nothing of runs, fine-tuning and judging
   format   clang-format has nothing to change
   headers  every public header compiles alone, as C11 and as C++
   gcc      builds with gcc, warnings are errors
@@ -45,6 +46,16 @@ may_include()
         xargs grep -nE "#[[:space:]]*include[[:space:]]*[<\"]$1[>\"]"
 }
 
+# A method says which weights go; rounds, labels and files are the run's, equal for all. So
+# prune/methods/ includes its own headers, two private ones of prune, and what a context holds.
+methods_keep_apart()
+{
+    local own='eap\.h|methods\.h|local/reconstruct_private\.h'
+    local public='blas|energy|mask|memory|method|moments|net|netdef|pricing|reconstruct|rng|sample|sense|status|threads'
+    ! sources 'prune/methods/*' | xargs grep -nE '#[[:space:]]*include[[:space:]]*"' |
+        grep -vE "\"($own|wattle/($public)\.h)\""
+}
+
 check_names()
 {
     local failed=0
@@ -53,8 +64,9 @@ check_names()
     may_include jpeglib.h data/jpeg.c || failed=1
     may_include zlib.h base/file.c || failed=1
     may_include yaml.h energy/yaml_tree.c || failed=1
-    may_include lapacke.h prune/lapack.c || failed=1
-    may_include zip.h prune/npz.c || failed=1
+    may_include lapacke.h prune/local/lapack.c || failed=1
+    may_include zip.h prune/masks/npz.c || failed=1
+    methods_keep_apart || failed=1
     return $failed
 }
 

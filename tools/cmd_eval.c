@@ -17,7 +17,7 @@ typedef struct eval_args {
 
 #define ARG(field) offsetof(eval_args, field), sizeof(((eval_args *)0)->field)
 static const wtl_option options[] = {
-    {"data", NULL, "DATA", "the data set, see below; required", "Options", WTL_OPTION_TEXT, 0,
+    {"data", NULL, "DATA", "the data set, see above; required", "Options", WTL_OPTION_TEXT, 0,
      ARG(data), 0, 0, NULL},
     {"batch", "batch-size", "N", "images in a batch (default 128)", NULL, WTL_OPTION_INT, 'b',
      ARG(batch), 1, 65536, NULL},

@@ -22,7 +22,7 @@ typedef struct sense_args {
 
 #define ARG(field) offsetof(sense_args, field), sizeof(((sense_args *)0)->field)
 static const wtl_option options[] = {
-    {"data", NULL, "DATA", "the data set, see below; required", "What", WTL_OPTION_TEXT, 0,
+    {"data", NULL, "DATA", "the data set, see above; required", "What", WTL_OPTION_TEXT, 0,
      ARG(data), 0, 0, NULL},
     {"images", NULL, "N", "judge on N images, chosen by --seed (default 512)", NULL,
      WTL_OPTION_INT, 0, ARG(images), 1, 1e6, NULL},
@@ -348,9 +348,10 @@ const wtl_command wtl_command_sense = {
              "DATA is as for 'wattle train'. Without a PART (train, val or test) the images\n"
              "are some of those that the checkpoint was trained on: what rates are chosen by\n"
              "must not judge them. The output names the part.",
-    .examples = "  wattle sense runs/first/ckpt/last.wtl --data fashion-mnist --plot s.svg\n"
-                "  wattle sense runs/first/ckpt/last.wtl --data fashion-mnist --layers conv1\n"
-                "      --sparsities 0.5,0.9,0.95 --csv",
+    .examples =
+        "  wattle sense runs/first/ckpt/last.wtl --data fashion-mnist --plot s.svg\n"
+        "  wattle sense runs/first/ckpt/last.wtl --data fashion-mnist --layers conv1 \\\n"
+        "      --sparsities 0.5,0.9,0.95 --csv",
     .options = options,
     .least_words = 1,
     .most_words = 1,

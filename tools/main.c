@@ -9,8 +9,9 @@
 #include <string.h>
 
 static const wtl_command *const commands[] = {
-    &wtl_command_demo, &wtl_command_train,  &wtl_command_eval,  &wtl_command_infer,
-    &wtl_command_info, &wtl_command_energy, &wtl_command_sense,
+    &wtl_command_demo,     &wtl_command_train,   &wtl_command_eval,   &wtl_command_infer,
+    &wtl_command_info,     &wtl_command_energy,  &wtl_command_sense,  &wtl_command_prune,
+    &wtl_command_finetune, &wtl_command_compare, &wtl_command_report,
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
 
@@ -42,7 +43,8 @@ static int unknown_command(const char *name)
 static void print_overview(void)
 {
     puts("Usage: wattle COMMAND [ARGUMENT...]\n\n"
-         "Trains convolutional networks, runs them and estimates their energy.\n\nCommands:");
+         "Trains convolutional networks, runs them, estimates their energy and prunes\n"
+         "them where it goes.\n\nCommands:");
     for (int i = 0; i < COMMAND_COUNT; i++) {
         printf("  %-8s %s\n", commands[i]->name, commands[i]->line);
     }

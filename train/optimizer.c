@@ -19,6 +19,7 @@
 #include <jansson.h>
 #include <math.h>
 #include <omp.h>
+#include <string.h>
 
 enum { CHUNK = 4096, LANES = 16 };
 
@@ -171,7 +172,7 @@ static void step_chunk(const wtl_optimizer *optimizer, const chunk *c, step_numb
     mask_state(s, c->begin, c->count);
 }
 
-/* ---- create, free ---- */
+/* ---- create, reset, free ---- */
 
 static wtl_status check_options(const wtl_optimizer_options *o, wtl_error *err)
 {
@@ -279,6 +280,25 @@ static bool allocate(wtl_optimizer *optimizer, wtl_net *net)
     return true;
 }
 
+void wtl_optimizer_reset(wtl_optimizer *optimizer)
+{
+    optimizer->steps = 0;
+    for (int i = 0; i < optimizer->slot_count; i++) {
+        const slot *s = &optimizer->slots[i];
+        const size_t bytes = s->param->count * sizeof(float);
+        if (s->momentum) {
+            memset(s->momentum, 0, bytes);
+        }
+        if (s->second) {
+            memset(s->second, 0, bytes);
+        }
+        if (s->average) {
+            memcpy(s->average, s->param->value, bytes);
+        }
+        mask_state(s, 0, s->param->count);
+    }
+}
+
 wtl_status wtl_optimizer_create(wtl_optimizer **out, wtl_net *net,
                                 const wtl_optimizer_options *options, wtl_error *err)
 {
@@ -303,13 +323,7 @@ wtl_status wtl_optimizer_create(wtl_optimizer **out, wtl_net *net,
         wtl_optimizer_free(optimizer);
         return wtl_fail(err, WTL_E_NOMEM, "optimizer: out of memory");
     }
-    for (int i = 0; i < optimizer->slot_count; i++) {
-        const slot *s = &optimizer->slots[i];
-        for (size_t j = 0; s->average && j < s->param->count; j++) {
-            s->average[j] = s->param->value[j];
-        }
-        mask_state(s, 0, s->param->count);
-    }
+    wtl_optimizer_reset(optimizer);
     *out = optimizer;
     return WTL_OK;
 }
@@ -398,6 +412,7 @@ void wtl_optimizer_swap_ema(wtl_optimizer *optimizer)
             s->param->value[j] = s->average[j];
             s->average[j] = kept;
         }
+        mask_state(s, 0, s->param->count); /* the averages may be older than the mask */
     }
 }
 

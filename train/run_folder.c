@@ -7,6 +7,7 @@
 #include "wattle/memory.h"
 #include "wattle/svg.h"
 #include "wattle/text.h"
+#include "wattle/threads.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -16,7 +17,6 @@
 enum {
     MOST_CONFIG_BYTES = 1 << 20,
     MOST_LOG_BYTES = 1 << 30,
-    MOST_CPUINFO_BYTES = 1 << 24,
 };
 
 typedef enum part {
@@ -194,30 +194,12 @@ wtl_status wtl_run_folder_read_config(const wtl_run_folder *folder, wtl_train_op
     return status;
 }
 
-/* The processor's name from Linux's table, or "unknown". */
-static void processor_name(char *name, size_t size)
-{
-    snprintf(name, size, "unknown");
-    unsigned char *bytes;
-    size_t length;
-    if (wtl_file_read("/proc/cpuinfo", MOST_CPUINFO_BYTES, &bytes, &length, NULL) != WTL_OK) {
-        return;
-    }
-    const char *line = strstr((const char *)bytes, "model name");
-    const char *colon = line ? strchr(line, ':') : NULL;
-    if (colon) {
-        colon += 1 + strspn(colon + 1, " \t");
-        snprintf(name, size, "%.*s", (int)strcspn(colon, "\n"), colon);
-    }
-    wtl_free(bytes);
-}
-
 wtl_status wtl_run_folder_write_env(const wtl_run_folder *folder,
                                     const wtl_train_options *options, uint32_t data_hash,
                                     wtl_error *err)
 {
     char processor[256], blas[256] = "", hash[16];
-    processor_name(processor, sizeof processor);
+    wtl_processor_name(processor, sizeof processor);
     wtl_blas_describe(blas, sizeof blas);
     snprintf(hash, sizeof hash, "%08x", (unsigned)data_hash);
     /* The seed as config.json has it: a string where JSON's integers end. */

@@ -119,7 +119,8 @@ static wtl_status prune(const wtl_method_context *c, wtl_error *err)
 
 const wtl_method wtl_method_magnitude_sensitivity = {
     .name = "magnitude-sensitivity",
-    .line = "the smallest weights of a layer, layers at equal loss of accuracy",
+    .line =
+        "the largest weights of each layer, densities by a sensitivity scan (Han et al. 2015)",
     .wants_sense = true,
     .prune = prune,
 };

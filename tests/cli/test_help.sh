@@ -4,7 +4,11 @@
 
 expect 0 --help
 same_as help.txt "$work/out"
-for command in demo train eval infer info energy sense; do
+# The commands are those of the overview, but for `help` itself.
+commands=$(awk '/^Commands:/ { on = 1; next } on && !NF { exit } on && $1 != "help" { print $1 }' \
+    "$work/out")
+[ "$(echo "$commands" | wc -l)" -ge 10 ] || fail "not all commands: $commands"
+for command in $commands; do
     expect 0 $command --help
     same_as "help-$command.txt" "$work/out"
     [ ! -s "$work/err" ] || fail "$command --help writes to stderr"
@@ -13,6 +17,13 @@ for command in demo train eval infer info energy sense; do
     cmp "$work/first" "$work/out" || fail "help $command is not $command --help"
     expect 0 $command -h
     cmp "$work/first" "$work/out" || fail "$command -h is not $command --help"
+    # The completion (twice: behind `wattle` and behind `wattle help`) and the man page (in its
+    # synopsis and its list) know the command.
+    [ "$(grep -cE "words='demo[a-z -]* $command\b|words='$command\b" \
+        "$WTL_SOURCE_DIR/tools/completion/wattle.bash")" -eq 2 ] || fail "completion of $command"
+    for entry in "^\.B wattle $command( |\$)" "^\.B $command\$"; do
+        grep -qE "$entry" "$WTL_SOURCE_DIR/tools/wattle.1" || fail "the man page lacks $entry"
+    done
     # The man page and the help name the same options.
     for option in $(grep -oE '^ +(-., )?--[a-z-]+' "$work/first" | grep -oE -e '--[a-z-]+'); do
         sed 's/\\-/-/g' "$WTL_SOURCE_DIR/tools/wattle.1" | grep -qF -e "$option" ||

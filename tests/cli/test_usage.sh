@@ -78,8 +78,51 @@ sense a.wtl --data idx:d --sparsities 0.5,0.5
 sense a.wtl --data idx:d --sparsities 0.1,
 sense a.wtl --data idx:d --sparsities 0.1,,0.2
 sense a.wtl --data idx:d --sparsity 0.1
+prune
+prune a.wtl
+prune a.wtl --data idx:d --out r
+prune a.wtl --data idx:d --target-energy 0.5
+prune a.wtl b.wtl --data idx:d --out r --target-energy 0.5
+prune a.wtl --data idx:d --out r --target-energy 0
+prune a.wtl --data idx:d --out r --target-energy 1.5
+prune a.wtl --data idx:d --out r --target-energy 50%
+prune a.wtl --data idx:d --out r --max-drop -1
+prune a.wtl --data idx:d --out r --target-energy 0.5 --step 0.5
+prune a.wtl --data idx:d --out r --max-drop 1 --metric top3
+prune a.wtl --data idx:d --out r --max-drop 1 --keep conv1
+prune a.wtl --data idx:d --out r --max-drop 1 --keep conv1=2
+prune a.wtl --data idx:d --out r --max-drop 1 --exclude =
+prune a.wtl --data idx:d --out r --max-drop 1 --allocation equal
+prune a.wtl --data idx:d --out r --max-drop 1 --augment flipp
+prune a.wtl --data idx:d --out r --max-drop 1 --target-enrgy 0.5
+prune --resume
+prune --resume --out r --lr 0.1
+prune a.wtl --resume --out r
+finetune
+finetune a.wtl --data idx:d
+finetune a.wtl --data idx:d --out r --epochs -1
+finetune a.wtl --data idx:d --out r --distill 2
+finetune --resume
+finetune --resume --out r --lr 0.1
+compare
+compare a.wtl --data idx:d
+compare a.wtl --data idx:d@test --out r
+compare a.wtl --data idx:d --out r --methods energy-awre
+compare a.wtl --data idx:d --out r --methods random,random
+compare a.wtl --data idx:d --out r --budgets 0.5,0.5
+compare a.wtl --data idx:d --out r --budgets 0.5,x
+compare a.wtl --data idx:d --out r --budgets 1.5
+compare a.wtl --data idx:d --out r --seeds 0
+compare --resume
+compare --resume --out r --epochs 1
+compare a.wtl --resume --out r
+report
+report r s
+report r --out ''
+report r --epochs 3
 demo fast
 demo --epochs 0
+demo --final-epochs x
 LINES
 run
 [ $code -eq 64 ] || fail "exit $code without a command"

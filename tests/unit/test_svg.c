@@ -401,6 +401,136 @@ static void every_scatter_is_a_sound_picture(void **state)
     }
 }
 
+/* ---- pareto ---- */
+
+static char *pareto_text(const wtl_pareto *pareto)
+{
+    wtl_text text = {0};
+    wtl_svg_pareto(&text, pareto);
+    char *svg = wtl_text_take(&text);
+    assert_non_null(svg);
+    return svg;
+}
+
+/* The stored picture was looked at, light and dark. */
+static void a_pareto_is_the_stored_one_to_the_byte(void **state)
+{
+    (void)state;
+    static const double x[] = {1, 0.7, 0.5, 0.3}, magnitude[] = {0, -0.4, -1.9, -9},
+                        aware[] = {0, -0.1, NAN, -0.8};
+    static const double dot_x[] = {0.7, 0.71, 0.5, 0.29}, dot_y[] = {-0.3, -0.5, -1.9, -12};
+    static const double paper_x[] = {0.47, 0.27}, paper_y[] = {-0.06, -0.87};
+    static const char *const paper[] = {"Deep Compression", "energy-aware"};
+    const wtl_curve curves[] = {{"magnitude & co", x, magnitude, 4, dot_x, dot_y, 4},
+                                {"energy-aware", x, aware, 4, NULL, NULL, 0}};
+    const wtl_pareto pareto = {"Accuracy of <net>",
+                               "energy",
+                               "points",
+                               curves,
+                               2,
+                               "original",
+                               1,
+                               0,
+                               "AlexNet, from the paper; not this network",
+                               paper_x,
+                               paper_y,
+                               paper,
+                               2,
+                               "floor",
+                               0.25,
+                               -5};
+    char *svg = pareto_text(&pareto);
+    assert_stored("pareto.svg", svg);
+    wtl_free(svg);
+}
+
+/* By hand: labels "0.0" to "-4.0" leave x at 64..690, one row of names y at 68..448. A decade
+ * is 626 wide, a point of y 95 high. */
+static void a_pareto_has_its_marks_where_the_axes_say(void **state)
+{
+    (void)state;
+    static const double x[] = {1, 0.1}, y[] = {0, -4}, foreign_x[] = {0.31622776601683794};
+    static const double foreign_y[] = {-1};
+    const wtl_curve curve = {"c", x, y, 2, x, y, 2};
+    const wtl_pareto pareto = {.curves = &curve,
+                               .curve_count = 1,
+                               .origin = "o",
+                               .origin_x = 1,
+                               .origin_y = 0,
+                               .foreign = "f",
+                               .foreign_x = foreign_x,
+                               .foreign_y = foreign_y,
+                               .foreign_count = 1,
+                               .limit = "l",
+                               .limit_x = 0.1,
+                               .least_y = NAN};
+    char *svg = pareto_text(&pareto);
+    assert_has(svg, "wtl-line wtl-s0\" d=\"M690.00 68.00L64.00 448.00\"/>");
+    assert_has(svg, "<circle class=\"wtl-f0\" fill-opacity=\"0.6\" cx=\"64.00\" "
+                    "cy=\"448.00\" r=\"3\"/>");
+    assert_has(svg, "<rect class=\"wtl-f7\" x=\"685.00\" y=\"63.00\" width=\"10\"");
+    assert_has(svg, "<circle class=\"wtl-ground wtl-s7\" stroke-width=\"2\" "
+                    "cx=\"377.00\" cy=\"163.00\" r=\"5\"/>");
+    assert_has(svg, "<path class=\"wtl-axis wtl-dashed\" d=\"M64.00 68.00V448.00\"/>");
+    assert_has(svg, ">0.3</text>"); /* every tenth within a decade */
+    wtl_free(svg);
+}
+
+/* As above, but y ends at -2: half-way down the line. The point below is not drawn; the line
+ * steps over what is no number. */
+static void what_lies_below_a_pareto_is_cut_off(void **state)
+{
+    (void)state;
+    static const double x[] = {1, 0.5, NAN, 0.1}, y[] = {0, NAN, -1, -4};
+    static const double all_below[] = {-3, -3, -3, -3};
+    static const double back_x[] = {0.1, 1}, back_y[] = {-4, 0};
+    const wtl_curve curves[] = {{"c", x, y, 4, x, y, 4},
+                                {"d", x, all_below, 4, NULL, NULL, 0},
+                                {"e", back_x, back_y, 2, NULL, NULL, 0}};
+    const wtl_pareto pareto = {.curves = curves, .curve_count = 3, .least_y = -2};
+    char *svg = pareto_text(&pareto);
+    assert_has(svg, "wtl-line wtl-s0\" d=\"M690.00 68.00L377.00 448.00\"/>");
+    assert_has(svg, "wtl-line wtl-s1\" d=\"\"/>");
+    assert_has(svg, "wtl-line wtl-s2\" d=\"M377.00 448.00L690.00 68.00\"/>");
+    assert_int_equal(count_of(svg, "fill-opacity"), 4); /* one point, three in the legend */
+    wtl_free(svg);
+}
+
+static void every_pareto_is_a_sound_picture(void **state)
+{
+    (void)state;
+    static const double ends[][2] = {{0, 0},     {-1, 5},          {1, 1},  {1e-99, 1e99},
+                                     {NAN, 1e3}, {INFINITY, 1e-9}, {5, 5.5}};
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+        for (size_t j = 0; j < sizeof ends / sizeof ends[0]; j++) {
+            const wtl_curve curve = {NULL, ends[i], ends[j], 2, ends[i], ends[j], 2};
+            const wtl_pareto pareto = {.curves = &curve,
+                                       .curve_count = 1,
+                                       .limit = "limit",
+                                       .limit_x = ends[j][0],
+                                       .least_y = i % 2 ? -1 : (double)NAN};
+            char *svg = pareto_text(&pareto);
+            assert_null(strstr(svg, "nan"));
+            assert_null(strstr(svg, "inf"));
+            assert_null(strstr(svg, "=\"-"));
+            wtl_free(svg);
+        }
+    }
+    const wtl_pareto none = {.least_y = NAN};
+    char *svg = pareto_text(&none);
+    assert_has(svg, "no data");
+    wtl_free(svg);
+}
+
+static wtl_status make_pareto(void *context)
+{
+    wtl_text text = {0};
+    wtl_svg_pareto(&text, context);
+    char *svg = wtl_text_take(&text);
+    wtl_free(svg);
+    return svg ? WTL_OK : WTL_E_NOMEM;
+}
+
 static wtl_status make_plot(void *context)
 {
     wtl_text text = {0};
@@ -442,6 +572,9 @@ static void every_allocation_may_fail(void **state)
     const wtl_scatter_view over = {"x", y};
     wtl_scatter scatter = {"t", "y", y, group, two_groups, 2, two_groups, 2, &over, 1};
     wtl_test_every_allocation_fails(make_scatter, &scatter);
+    const wtl_curve curve = {"c", y, y, 2, y, y, 2};
+    wtl_pareto pareto = {.curves = &curve, .curve_count = 1, .least_y = NAN};
+    wtl_test_every_allocation_fails(make_pareto, &pareto);
 }
 
 int main(void)
@@ -465,6 +598,10 @@ int main(void)
         WTL_TEST(points_lie_on_logarithmic_axes),
         WTL_TEST(labels_that_would_cover_something_are_left_out),
         WTL_TEST(every_scatter_is_a_sound_picture),
+        WTL_TEST(a_pareto_is_the_stored_one_to_the_byte),
+        WTL_TEST(a_pareto_has_its_marks_where_the_axes_say),
+        WTL_TEST(what_lies_below_a_pareto_is_cut_off),
+        WTL_TEST(every_pareto_is_a_sound_picture),
         WTL_TEST(every_allocation_may_fail),
     };
     return WTL_RUN("svg", tests);

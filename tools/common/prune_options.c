@@ -3,7 +3,9 @@
 #include "output.h"
 #include "progress.h"
 #include "signals.h"
+#include "training.h"
 
+#include "wattle/checkpoint.h"
 #include "wattle/text.h"
 
 #include <math.h>
@@ -13,8 +15,10 @@
 
 const char *const wtl_metric_words[] = {
     [WTL_METRIC_TOP1] = "top1", [WTL_METRIC_TOP5] = "top5", NULL};
-const char *const wtl_allocation_words[] = {
-    [WTL_EAP_EQUAL_ERROR] = "equal-error", [WTL_EAP_BY_ENERGY] = "by-energy", NULL};
+const char *const wtl_allocation_words[] = {[WTL_EAP_EQUAL_ERROR] = "equal-error",
+                                            [WTL_EAP_LEAST_ERROR] = "least-error",
+                                            [WTL_EAP_BY_ENERGY] = "by-energy",
+                                            NULL};
 const char *const wtl_optimizer_words[] = {[WTL_OPTIMIZER_SGD] = "sgd",
                                            [WTL_OPTIMIZER_NESTEROV] = "nesterov",
                                            [WTL_OPTIMIZER_ADAM] = "adam",
@@ -37,8 +41,8 @@ static int add_limit(wtl_prune_options *options, const char *word, const char *o
         return wtl_cli_usage_error(command, "--%s: '%.60s' names no layer", option, word);
     }
     if (density < 0 && (!equals || !wtl_parse_double(equals + 1, 0, 1, &density))) {
-        return wtl_cli_usage_error(command, "--%s takes LAYER=D with D from 0 to 1, not '%.60s'",
-                                   option, word);
+        return wtl_cli_usage_error(
+            command, "--%s takes LAYER=D with D from 0 to 1, not '%.60s'", option, word);
     }
     if (options->limit_count == WTL_PRUNE_LIMITS) {
         return wtl_cli_usage_error(command, "--%s: more than %d layers", option,
@@ -58,10 +62,10 @@ static int add_limits(wtl_prune_options *options, const char *list, const char *
         char word[WTL_LIMIT_NAME + 32];
         size_t length = strcspn(list, ",");
         snprintf(word, sizeof word, "%.*s", (int)length, list);
-        code = length < sizeof word
-                   ? add_limit(options, word, option, density, command)
-                   : wtl_cli_usage_error(command, "--%s: '%.60s...' names no layer", option,
-                                         word);
+        code =
+            length < sizeof word
+                ? add_limit(options, word, option, density, command)
+                : wtl_cli_usage_error(command, "--%s: '%.60s...' names no layer", option, word);
         list += length + (list[length] == ',');
     }
     return code;
@@ -87,6 +91,22 @@ int wtl_prune_extra_end(const wtl_prune_extra *extra, wtl_prune_options *options
     }
     int code = add_limits(options, extra->exclude, "exclude", 1.0, parsed->command);
     return code ? code : add_limits(options, extra->keep, "keep", -1.0, parsed->command);
+}
+
+void wtl_cli_augment_of(wtl_prune_options *options)
+{
+    wtl_checkpoint *checkpoint = NULL;
+    if (options->augment[0] ||
+        wtl_checkpoint_read(&checkpoint, options->checkpoint, NULL) != WTL_OK) {
+        return; /* the run will say what is wrong with the file */
+    }
+    const json_t *config = wtl_checkpoint_meta(checkpoint, "config");
+    const char *trained = json_string_value(json_object_get(config, "augment"));
+    const wtl_netdef *def = wtl_checkpoint_net(checkpoint);
+    int side = def ? def->input.h : 0;
+    snprintf(options->augment, sizeof options->augment, "%s",
+             trained ? trained : wtl_cli_suitable_augment(options->data, side));
+    wtl_checkpoint_free(checkpoint);
 }
 
 /* ---- progress ---- */

@@ -16,13 +16,18 @@ _wattle_hardware()
     "$1" energy --hw-list 2>/dev/null | awk '{ print $1 }'
 }
 
+_wattle_methods()
+{
+    "$1" prune --methods 2>/dev/null | awk '{ print $1 }'
+}
+
 _wattle()
 {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
     local command=${COMP_WORDS[1]} words=
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        words='demo train eval infer info energy sense help --help --version'
+        words='demo train eval infer info energy sense prune finetune compare report help --help --version'
     else
         case $previous in
         --net | --model | --against) words=$(_wattle_zoo "${COMP_WORDS[0]}") ;;
@@ -32,8 +37,11 @@ _wattle()
         --augment) words='none flip cifar imagenet caffe' ;;
         --engine) words='blas reference' ;;
         --hw | --against-hw | --hw-show) words=$(_wattle_hardware "${COMP_WORDS[0]}") ;;
+        --method | --methods | -m) words=$(_wattle_methods "${COMP_WORDS[0]}") ;;
+        --allocation) words='least-error equal-error by-energy' ;;
+        --metric) words='top1 top5' ;;
         --color) words='auto always never' ;;
-        help) words='demo train eval infer info energy sense' ;;
+        help) words='demo train eval infer info energy sense prune finetune compare report' ;;
         *)
             if [[ $current == -* ]]; then
                 words=$(_wattle_options "${COMP_WORDS[0]}" "$command")

@@ -72,6 +72,36 @@ typedef struct wtl_scatter {
  * in proportion to x (the same sum of y over the points of the view). */
 WTL_API void wtl_svg_scatter(wtl_text *out, const wtl_scatter *scatter);
 
+/* ---- what is kept over what it costs ---- */
+
+/* A line over its single results. Values of x that are not positive, and values that are not
+ * finite, are left out; the line steps over them. */
+typedef struct wtl_curve {
+    const char *name;
+    const double *x, *y; /* [count]: the line */
+    int count;
+    const double *dot_x, *dot_y; /* [dot_count]: the results */
+    int dot_count;
+} wtl_curve;
+
+typedef struct wtl_pareto {
+    const char *title, *x_label, *y_label; /* NULL: none */
+    const wtl_curve *curves;               /* a colour each */
+    int curve_count;
+    const char *origin; /* the name of one point, a filled square; NULL: none */
+    double origin_x, origin_y;
+    const char *foreign; /* the name of points from elsewhere, hollow; NULL: none */
+    const double *foreign_x, *foreign_y;
+    const char *const *foreign_labels; /* beside each point */
+    int foreign_count;
+    const char *limit; /* the name of a dashed vertical line; NULL: none */
+    double limit_x;
+    double least_y; /* what lies below is cut off; NaN: nothing */
+} wtl_pareto;
+
+/* Append y over the logarithm of x. */
+WTL_API void wtl_svg_pareto(wtl_text *out, const wtl_pareto *pareto);
+
 /* Append text with & < > " escaped; bytes that XML cannot hold (control characters, broken
  * UTF-8) become '?'. */
 WTL_API void wtl_svg_escape(wtl_text *out, const char *text);

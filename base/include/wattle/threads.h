@@ -4,6 +4,8 @@
 
 #include "wattle/status.h"
 
+#include <stddef.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -17,6 +19,9 @@ WTL_API void wtl_flush_denormals(void);
 
 /* Start `threads` OpenMP threads and flush denormals in each; call before a run. */
 WTL_API void wtl_threads_prepare(int threads);
+
+/* The processor's name from Linux's table, or "unknown". */
+WTL_API void wtl_processor_name(char *name, size_t size);
 
 /* Half-open share of `count` items for part `part` of `parts`, in order, sizes equal to 1:
  * the fixed partition behind every deterministic sum. */

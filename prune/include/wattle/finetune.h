@@ -49,10 +49,13 @@ typedef struct wtl_finetune_state {
 /* Forget momentum (and averages): call when a fine-tuning begins, after the masks changed. */
 WTL_API void wtl_finetune_reset(wtl_finetune *finetune);
 
+/* Exchange the net's weights with their averages (call twice to return). Nothing without EMA. */
+WTL_API void wtl_finetune_swap_ema(wtl_finetune *finetune);
+
 /* Go on until state->step == state->steps. `tick` (may be NULL) is called after each step and
  * may return non-zero to leave early with WTL_OK: state and net then stand between two steps
  * and can be saved. The masks' weights are exactly 0 whenever it is called.
- *   WTL_E_NAN  the loss or gradient is not finite; the net stands before that step
+ *   WTL_E_NAN  the loss or gradient is not finite; weights and state stand before that step
  *   and what the batcher returns */
 WTL_API wtl_status wtl_finetune_run(wtl_finetune *finetune, wtl_finetune_state *state,
                                     int (*tick)(void *context, const wtl_finetune_state *state),

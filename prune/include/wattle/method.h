@@ -35,6 +35,7 @@ typedef struct wtl_method_step {
 } wtl_method_step;
 
 typedef enum wtl_eap_allocation {
+    WTL_EAP_LEAST_ERROR, /* the sum of squared relative output errors is least for the energy */
     WTL_EAP_EQUAL_ERROR, /* every layer goes as far as one relative output error allows */
     WTL_EAP_BY_ENERGY    /* weights kept fall in proportion to a layer's share of the energy */
 } wtl_eap_allocation;
@@ -45,11 +46,10 @@ typedef struct wtl_method_options {
     int images;    /* that X and Y are sampled from; 0: 128 */
     int positions; /* outputs sampled in each map; 0: 16 */
     wtl_eap_allocation allocation;
+    bool inputs_original; /* X from the dense net; default: the net as it is pruned so far */
     bool
-        inputs_original; /* X from the dense net; default: from the net as it is pruned so far */
-    bool
-        targets_pruned; /* Y from the net as it stood before the round; default: the dense net */
-    int probes;         /* densities at which a layer's error is looked at; 0: 6 */
+        targets_dense; /* Y from the dense net; default: the net as it stood before the round */
+    int probes;        /* densities at which a layer's error is looked at; 0: 6 */
     bool no_restore, no_fit; /* ablations: magnitude within a filter; weights as they were */
 } wtl_method_options;
 

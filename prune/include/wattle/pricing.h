@@ -36,8 +36,12 @@ WTL_API wtl_status wtl_pricing_create(wtl_pricing **out, wtl_net *net, const wtl
 WTL_API void wtl_pricing_free(wtl_pricing *pricing); /* takes NULL */
 
 /* Run the sample through the net as it stands and count zeros in all maps. `stop` (may be
- * NULL) is asked between batches: non-zero returns WTL_E_STOPPED.
- *   WTL_E_NAN  an output is not finite */
+ * NULL) is asked between batches: non-zero returns WTL_E_STOPPED. After a failure the last
+ * measurement stands.
+ *   WTL_E_NAN    an output is not finite
+ *   WTL_E_SHAPE  the sample's images are not of the net's size
+ *   WTL_E_ARG    the sample is empty
+ *   WTL_E_NOMEM */
 WTL_API wtl_status wtl_pricing_measure(wtl_pricing *pricing, const wtl_sample *sample,
                                        int (*stop)(void *context), void *context,
                                        wtl_error *err) WTL_MUST_CHECK;

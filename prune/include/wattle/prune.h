@@ -1,10 +1,9 @@
 /* prune.h - a pruning run: a method driven to an energy budget or an accuracy limit.
  *
- * A run goes in rounds. A round prunes to the energy of the round, recalibrates batch norm,
- * fine-tunes with the masks held, recalibrates again, measures the energy anew (zeros of
- * activations change) and judges on the validation images. Rounds keep equal shares of what
- * is above the floor: with f the floor, (e_r - f) / (1 - f) falls geometrically (gradual
- * methods: along a cubic).
+ * A run goes in rounds. A round prunes to the energy of the round, fine-tunes with the masks
+ * held, recalibrates batch norm, measures the energy anew (zeros of activations change) and
+ * judges on the validation images. Rounds keep equal shares of what is above the floor: with f
+ * the floor, (e_r - f) / (1 - f) falls geometrically (gradual methods: along a cubic).
  *
  *   target energy  `rounds` rounds, the last fine-tuned for final_epochs; then, while the energy
  *                  is not within 0.5 % of the target, up to 3 small corrections
@@ -32,6 +31,7 @@
  *   ckpt/last.wtl     where the run stands, to go on bit for bit
  *   ckpt/held.wtl     the last net that held to the accuracy limit (with max_drop)
  *   ckpt/pruned.wtl   the result
+ *   masks.npz         its masks (wattle/mask.h)
  * Killed at any moment, a run that is resumed gives the same pruned.wtl.
  *
  * plan.jsonl: every object has "event", "round" and "seconds" (of the run so far).

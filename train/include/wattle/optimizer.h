@@ -43,12 +43,16 @@ WTL_API wtl_status wtl_optimizer_create(wtl_optimizer **out, wtl_net *net,
                                         wtl_error *err) WTL_MUST_CHECK;
 WTL_API void wtl_optimizer_free(wtl_optimizer *optimizer); /* takes NULL */
 
+/* As it was created: no momentum, averages that begin at the weights as they are now, no steps
+ * counted. Masks hold at once. */
+WTL_API void wtl_optimizer_reset(wtl_optimizer *optimizer);
+
 /* One step at learning rate `rate`; returns the gradient's l2 norm before clipping (NaN if a
  * gradient is not finite; then nothing is changed). */
 WTL_API double wtl_optimizer_step(wtl_optimizer *optimizer, double rate);
 
-/* Exchange the net's weights with their averages (call twice to return). Nothing without
- * EMA. */
+/* Exchange the net's weights with their averages (call twice to return); both are 0 where
+ * they are masked. Nothing without EMA. */
 WTL_API void wtl_optimizer_swap_ema(wtl_optimizer *optimizer);
 
 /* The state as tensors "optimizer.NAME.momentum", ".second" (Adam), ".average" (EMA), and the

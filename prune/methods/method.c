@@ -6,8 +6,9 @@
 #include <string.h>
 
 static const wtl_method *const methods[] = {
-    &wtl_method_magnitude_uniform,
-    &wtl_method_magnitude_global,
+    &wtl_method_energy_aware,      &wtl_method_magnitude_uniform,
+    &wtl_method_magnitude_global,  &wtl_method_magnitude_sensitivity,
+    &wtl_method_magnitude_gradual, &wtl_method_random,
 };
 enum { METHODS = sizeof methods / sizeof *methods };
 

@@ -41,11 +41,14 @@ void wtl_prune_defaults(wtl_prune_options *options)
 static const char *const optimizer_words[] = {"sgd", "nesterov", "adam", NULL};
 static const char *const metric_words[] = {
     [WTL_METRIC_TOP1] = "top1", [WTL_METRIC_TOP5] = "top5", NULL};
-static const char *const allocation_words[] = {
-    [WTL_EAP_EQUAL_ERROR] = "equal-error", [WTL_EAP_BY_ENERGY] = "by-energy", NULL};
+static const char *const allocation_words[] = {[WTL_EAP_EQUAL_ERROR] = "equal-error",
+                                               [WTL_EAP_LEAST_ERROR] = "least-error",
+                                               [WTL_EAP_BY_ENERGY] = "by-energy",
+                                               NULL};
 
-#define AT(member)   offsetof(wtl_prune_options, member)
-#define TEXT(member) WTL_FIELD_TEXT, AT(member), 0, sizeof(((wtl_prune_options *)0)->member), NULL
+#define AT(member) offsetof(wtl_prune_options, member)
+#define TEXT(member)                                                                           \
+    WTL_FIELD_TEXT, AT(member), 0, sizeof(((wtl_prune_options *)0)->member), NULL
 #define INT(member, low, high)  WTL_FIELD_INT, AT(member), low, high, NULL
 #define REAL(member, low, high) WTL_FIELD_REAL, AT(member), low, high, NULL
 #define BOOL(member)            WTL_FIELD_BOOL, AT(member), 0, 0, NULL
@@ -86,7 +89,7 @@ static const wtl_field fields[] = {
     {"how", "positions", INT(how.positions, 1, 65536)},
     {"how", "allocation", WORD(how.allocation, allocation_words)},
     {"how", "inputs_original", BOOL(how.inputs_original)},
-    {"how", "targets_pruned", BOOL(how.targets_pruned)},
+    {"how", "targets_dense", BOOL(how.targets_dense)},
     {"how", "probes", INT(how.probes, 2, 100)},
     {"how", "no_restore", BOOL(how.no_restore)},
     {"how", "no_fit", BOOL(how.no_fit)},

@@ -1,0 +1,524 @@
+/* report_run.c - the page about one pruning run. */
+#include "report_private.h"
+
+#include "wattle/memory.h"
+#include "wattle/svg.h"
+
+#include <math.h>
+#include <stddef.h>
+#include <string.h>
+
+/* ---- what is read ---- */
+
+typedef struct certificate {
+    bool met;
+    const char *why, *method, *checkpoint, *data, *hardware, *metric;
+    double energy_asked, energy, energy_held_out, floor, dense_energy, pruned_energy;
+    double drop_asked, drop, dense_top1, dense_top5, top1, top5;
+    double val_images, search_images, train_images;
+    double weights, weights_before, weights_kept, macs, macs_before, macs_after;
+    double rounds, epochs, seconds, peak_bytes;
+} certificate;
+
+#define AT(member) offsetof(certificate, member)
+#define NEEDED(member)                                                                         \
+    {                                                                                          \
+#member, WTL_REPORT_NEEDED, AT(member), -1e18, 1e18                                    \
+    }
+#define NUMBER(member)                                                                         \
+    {                                                                                          \
+#member, WTL_REPORT_NUMBER, AT(member), -1e18, 1e18                                    \
+    }
+#define STRING(member)                                                                         \
+    {                                                                                          \
+#member, WTL_REPORT_TEXT, AT(member), 0, 0                                             \
+    }
+static const wtl_report_field certificate_fields[] = {
+    {"met", WTL_REPORT_BOOL, AT(met), 0, 0},
+    STRING(why),
+    STRING(method),
+    STRING(checkpoint),
+    STRING(data),
+    STRING(hardware),
+    STRING(metric),
+    NUMBER(energy_asked),
+    NEEDED(energy),
+    NUMBER(energy_held_out),
+    NEEDED(floor),
+    NEEDED(dense_energy),
+    NEEDED(pruned_energy),
+    NUMBER(drop_asked),
+    NEEDED(drop),
+    NEEDED(dense_top1),
+    NEEDED(dense_top5),
+    NEEDED(top1),
+    NEEDED(top5),
+    NEEDED(val_images),
+    NEEDED(search_images),
+    NEEDED(train_images),
+    NEEDED(weights),
+    NEEDED(weights_before),
+    NEEDED(weights_kept),
+    NEEDED(macs),
+    NEEDED(macs_before),
+    NEEDED(macs_after),
+    NUMBER(rounds),
+    NUMBER(epochs),
+    NUMBER(seconds),
+    NUMBER(peak_bytes),
+};
+#undef AT
+
+typedef struct layer_row {
+    const char *layer;
+    double weights, kept_before, kept_after, energy_before, energy_after;
+    double macs_before, macs_after, ifmap_after, ofmap_after;
+} layer_row;
+
+#define AT(member) offsetof(layer_row, member)
+static const wtl_report_field layer_fields[] = {
+    STRING(layer),
+    NEEDED(weights),
+    NEEDED(kept_before),
+    NEEDED(kept_after),
+    NEEDED(energy_before),
+    NEEDED(energy_after),
+    NEEDED(macs_before),
+    NEEDED(macs_after),
+    {"ifmap_density_after", WTL_REPORT_NUMBER, AT(ifmap_after), -1e18, 1e18},
+    {"ofmap_density_after", WTL_REPORT_NUMBER, AT(ofmap_after), -1e18, 1e18},
+};
+#undef AT
+
+typedef struct round_row {
+    double round, goal, energy, density, val_loss, val_top1, val_top5, drop, epochs, held,
+        seconds;
+} round_row;
+
+#define AT(member) offsetof(round_row, member)
+static const wtl_report_field round_fields[] = {
+    NEEDED(round),    NEEDED(goal),     NEEDED(energy),   NEEDED(density),
+    NEEDED(val_loss), NEEDED(val_top1), NEEDED(val_top5), NEEDED(drop),
+    NEEDED(epochs),   NEEDED(held),     NUMBER(seconds),
+};
+#undef AT
+
+#define COUNT(fields) ((int)(sizeof(fields) / sizeof *(fields)))
+
+typedef struct page {
+    certificate c;
+    wtl_report_json certificate, config, env, plan;
+    wtl_prune_options options;
+    layer_row *layers;
+    round_row *rounds;
+    int layer_count, round_count;
+    char *layer_text, *round_text;
+} page;
+
+static wtl_status read_page(page *p, const char *folder, wtl_error *err)
+{
+    wtl_status status = wtl_report_json_read(&p->certificate, folder, "certificate.json", err);
+    if (status == WTL_OK) {
+        status = wtl_report_take(&p->certificate, p->certificate.root, certificate_fields,
+                                 COUNT(certificate_fields), &p->c, err);
+    }
+    if (status == WTL_OK) {
+        status = wtl_report_json_read(&p->config, folder, "config.json", err);
+    }
+    if (status == WTL_OK) {
+        wtl_prune_defaults(&p->options);
+        status = wtl_prune_options_from_json(&p->options, p->config.root, p->config.path, err);
+    }
+    if (status == WTL_OK) {
+        status = wtl_report_json_read(&p->env, folder, "env.json", err);
+    }
+    if (status == WTL_OK) {
+        status = wtl_report_csv_read((void **)&p->layers, &p->layer_count, &p->layer_text,
+                                     sizeof *p->layers, layer_fields, COUNT(layer_fields),
+                                     folder, "energy.csv", err);
+    }
+    if (status == WTL_OK) {
+        status = wtl_report_csv_read((void **)&p->rounds, &p->round_count, &p->round_text,
+                                     sizeof *p->rounds, round_fields, COUNT(round_fields),
+                                     folder, "metrics.csv", err);
+    }
+    return status == WTL_OK ? wtl_report_lines_read(&p->plan, folder, "plan.jsonl", err)
+                            : status;
+}
+
+static void close_page(page *p)
+{
+    wtl_report_json_clear(&p->certificate);
+    wtl_report_json_clear(&p->config);
+    wtl_report_json_clear(&p->env);
+    wtl_report_json_clear(&p->plan);
+    wtl_free(p->layers);
+    wtl_free(p->rounds);
+    wtl_free(p->layer_text);
+    wtl_free(p->round_text);
+}
+
+/* ---- verdict ---- */
+
+static void put_verdict(wtl_text *out, const page *p)
+{
+    const certificate *c = &p->c;
+    wtl_report_number energy, asked, drop, limit, images;
+    wtl_text said = {0};
+    wtl_text_printf(&said, "Energy %s of dense", wtl_report_percent(energy, c->energy));
+    if (!isnan(c->energy_asked)) {
+        wtl_text_printf(&said, " (asked %s)", wtl_report_percent(asked, c->energy_asked));
+    }
+    wtl_text_printf(&said, " at %s points %s %s", wtl_report_fixed(drop, fabs(c->drop), 2),
+                    c->drop < 0 ? "more" : "less", c->metric);
+    if (!isnan(c->drop_asked)) {
+        wtl_text_printf(&said, " (at most %s asked)", wtl_report_exact(limit, c->drop_asked));
+    }
+    wtl_text_printf(&said, " on %s validation images: %s",
+                    wtl_report_count(images, c->val_images),
+                    c->met ? "goal met" : "goal not met");
+    out->failed = out->failed || said.failed;
+    wtl_html_verdict(out, c->met ? WTL_HTML_GOOD : WTL_HTML_BAD, said.bytes ? said.bytes : "",
+                     c->why);
+    wtl_text_clear(&said);
+}
+
+static void put_tile(wtl_text *out, const char *name, const char *value, const char *before,
+                     const char *number)
+{
+    char *beside = wtl_format("%s %s", before, number);
+    wtl_html_tile(out, value, name, beside ? beside : "");
+    wtl_free(beside);
+}
+
+static void put_tiles(wtl_text *out, const page *p)
+{
+    const certificate *c = &p->c;
+    wtl_report_number a, b;
+    wtl_html_tiles(out);
+    put_tile(out, "less energy, estimated", wtl_report_times(a, 1 / c->energy),
+             "of dense, the floor is", wtl_report_percent(b, c->floor));
+    put_tile(out, "top-1", wtl_report_fixed(a, c->top1, 2), "dense",
+             wtl_report_fixed(b, c->dense_top1, 2));
+    put_tile(out, "top-5", wtl_report_fixed(a, c->top5, 2), "dense",
+             wtl_report_fixed(b, c->dense_top5, 2));
+    put_tile(out, "weights kept", wtl_report_percent(a, c->weights_kept / c->weights), "of",
+             wtl_report_amount(b, c->weights));
+    put_tile(out, "MACs not skipped", wtl_report_amount(a, c->macs_after), "dense",
+             wtl_report_amount(b, c->macs_before));
+    put_tile(out, "it took", wtl_report_duration(a, c->seconds), "with memory of",
+             wtl_report_bytes(b, c->peak_bytes));
+    wtl_html_tiles_end(out);
+}
+
+static void put_comparison(wtl_text *out, const page *p)
+{
+    static const char *const heads[] = {"", "#dense", "#pruned", "#dense / pruned"};
+    const certificate *c = &p->c;
+    const struct {
+        const char *name;
+        double before, after;
+    } rows[] = {{"Energy an image, estimated", c->dense_energy, c->pruned_energy},
+                {"Weights that are not zero", c->weights_before, c->weights_kept},
+                {"MACs that are not skipped", c->macs_before, c->macs_after}};
+    wtl_report_number a, b, ratio;
+    wtl_html_table(out, heads, 4);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        wtl_html_row(out);
+        wtl_html_head_cell(out, "%s", rows[i].name);
+        wtl_html_number_cell(out, "%s", wtl_report_amount(a, rows[i].before));
+        wtl_html_number_cell(out, "%s", wtl_report_amount(b, rows[i].after));
+        wtl_html_number_cell(out, "%s",
+                             wtl_report_times(ratio, rows[i].before / rows[i].after));
+    }
+    wtl_html_table_end(out);
+    wtl_html_note(
+        out,
+        "Energy on %s held-out images: %s of dense. A MAC is skipped where its weight or "
+        "its activation is zero.",
+        wtl_report_count(a, fmin(c->search_images, c->val_images)),
+        wtl_report_percent(b, c->energy_held_out));
+}
+
+/* ---- layers ---- */
+
+static void put_layer_bars(wtl_text *out, const page *p)
+{
+    static const char *const parts[] = {"kept", "saved"};
+    size_t count = (size_t)p->layer_count;
+    double *values = wtl_alloc(count ? 2 * count : 1, sizeof *values);
+    const char **names = wtl_alloc(count ? count : 1, sizeof *names);
+    out->failed = out->failed || !values || !names;
+    for (size_t i = 0; values && names && i < count; i++) {
+        names[i] = p->layers[i].layer;
+        values[2 * i] = p->layers[i].energy_after / 1e6;
+        values[2 * i + 1] = (p->layers[i].energy_before - p->layers[i].energy_after) / 1e6;
+    }
+    if (values && names && count > 0) {
+        const wtl_bars_view view = {.parts = parts, .part_count = 2, .values = values};
+        const wtl_bars bars = {.title = "Energy by layer",
+                               .x_label = "millions of units an image",
+                               .names = names,
+                               .bar_count = p->layer_count,
+                               .views = &view,
+                               .view_count = 1};
+        wtl_html_figure(out);
+        wtl_svg_bars(out, &bars);
+        wtl_html_figure_end(out);
+    }
+    wtl_free(values);
+    wtl_free(names);
+}
+
+static void put_layer_table(wtl_text *out, const page *p)
+{
+    static const char *const heads[] = {"layer",    "#energy before", "#after", "#saved",
+                                        "#weights", "density",        "inputs", "outputs"};
+    wtl_report_number a, b, c, d;
+    double before = 0.0, after = 0.0, weights = 0.0, kept = 0.0;
+    wtl_html_table(out, heads, 8);
+    for (int i = 0; i < p->layer_count; i++) {
+        const layer_row *l = &p->layers[i];
+        before += l->energy_before;
+        after += l->energy_after;
+        weights += l->weights;
+        kept += l->kept_after;
+        wtl_html_row(out);
+        wtl_html_head_cell(out, "%s", l->layer);
+        wtl_html_number_cell(out, "%s", wtl_report_amount(a, l->energy_before));
+        wtl_html_number_cell(out, "%s", wtl_report_amount(b, l->energy_after));
+        wtl_html_number_cell(out, "%s",
+                             wtl_report_percent(c, 1 - l->energy_after / l->energy_before));
+        wtl_html_number_cell(out, "%s", wtl_report_count(d, l->weights));
+        wtl_html_share_cell(out, l->kept_after / l->weights);
+        wtl_html_share_cell(out, l->ifmap_after);
+        wtl_html_share_cell(out, l->ofmap_after);
+    }
+    wtl_html_row_total(out);
+    wtl_html_head_cell(out, "all");
+    wtl_html_number_cell(out, "%s", wtl_report_amount(a, before));
+    wtl_html_number_cell(out, "%s", wtl_report_amount(b, after));
+    wtl_html_number_cell(out, "%s", wtl_report_percent(c, 1 - after / before));
+    wtl_html_number_cell(out, "%s", wtl_report_count(d, weights));
+    wtl_html_share_cell(out, kept / weights);
+    wtl_html_cell(out, "%s", "");
+    wtl_html_cell(out, "%s", "");
+    wtl_html_table_end(out);
+    wtl_html_note(out,
+                  "Densities after pruning: of the weights, and of the input and output maps. "
+                  "What maps cost stays when weights go: it is the floor.");
+}
+
+/* ---- the course ---- */
+
+static void put_line_plot(wtl_text *out, const page *p, const char *title, const char *label,
+                          size_t offset, double scale)
+{
+    size_t count = (size_t)p->round_count;
+    double *values = wtl_alloc(count ? 2 * count : 1, sizeof *values);
+    out->failed = out->failed || !values;
+    for (size_t i = 0; values && i < count; i++) {
+        const char *row = (const char *)&p->rounds[i];
+        double value;
+        memcpy(&value, row + offset, sizeof value);
+        values[i] = p->rounds[i].round;
+        values[count + i] = scale * value;
+    }
+    if (values && count > 1) {
+        const wtl_series series = {
+            .name = label, .x = values, .y = values + count, .count = p->round_count};
+        const wtl_plot plot = {.title = title,
+                               .x_label = "round",
+                               .y_label = "percent",
+                               .series = &series,
+                               .series_count = 1};
+        wtl_html_figure(out);
+        wtl_svg_lines(out, &plot);
+        wtl_html_figure_end(out);
+    }
+    wtl_free(values);
+}
+
+static void put_course(wtl_text *out, const page *p)
+{
+    static const char *const heads[] = {"round",  "#goal",       "#energy", "#weights",
+                                        "#top-1", "#top-5",      "#drop",   "#epochs",
+                                        "held",   "#since start"};
+    wtl_report_number n[8];
+    wtl_html_section(out, "course", "Course");
+    wtl_html_table(out, heads, 10);
+    for (int i = 0; i < p->round_count; i++) {
+        const round_row *r = &p->rounds[i];
+        wtl_html_row(out);
+        wtl_html_head_cell(out, "%.0f", r->round);
+        wtl_html_number_cell(out, "%s", wtl_report_percent(n[0], r->goal));
+        wtl_html_number_cell(out, "%s", wtl_report_percent(n[1], r->energy));
+        wtl_html_number_cell(out, "%s", wtl_report_percent(n[2], r->density));
+        wtl_html_number_cell(out, "%s", wtl_report_fixed(n[3], r->val_top1, 2));
+        wtl_html_number_cell(out, "%s", wtl_report_fixed(n[4], r->val_top5, 2));
+        wtl_html_number_cell(out, "%s", wtl_report_fixed(n[5], r->drop, 2));
+        wtl_html_number_cell(out, "%s", wtl_report_fixed(n[6], r->epochs, 2));
+        wtl_html_cell(out, "%s", r->held > 0 ? "yes" : "no");
+        wtl_html_number_cell(out, "%s", wtl_report_duration(n[7], r->seconds));
+    }
+    wtl_html_table_end(out);
+    wtl_html_note(out, "Energies are shares of the dense network's; accuracies are of the "
+                       "validation images, after fine-tuning; the drop is in points.");
+    put_line_plot(out, p, "Energy", "share of dense", offsetof(round_row, energy), 100.0);
+    put_line_plot(out, p, "Accuracy", "validation top-1", offsetof(round_row, val_top1), 1.0);
+    wtl_html_section_end(out);
+}
+
+/* ---- decisions ---- */
+
+static double number_of(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    return json_is_number(value) ? json_number_value(value) : (double)NAN;
+}
+
+static const char *text_of(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : "";
+}
+
+static void put_layer_decision(wtl_text *out, const json_t *line)
+{
+    wtl_report_number n[6];
+    double weights = number_of(line, "weights");
+    wtl_html_row(out);
+    wtl_html_head_cell(out, "%.0f", number_of(line, "round"));
+    wtl_html_cell(out, "%s", text_of(line, "layer"));
+    wtl_html_number_cell(out, "%s",
+                         wtl_report_percent(n[0], number_of(line, "kept_before") / weights));
+    wtl_html_number_cell(out, "%s",
+                         wtl_report_percent(n[1], number_of(line, "kept_after") / weights));
+    wtl_html_number_cell(out, "%s", wtl_report_fixed(n[2], number_of(line, "error_before"), 3));
+    wtl_html_number_cell(out, "%s",
+                         wtl_report_fixed(n[3], number_of(line, "error_removal"), 3));
+    wtl_html_number_cell(out, "%s",
+                         wtl_report_fixed(n[4], number_of(line, "error_restoral"), 3));
+    wtl_html_number_cell(out, "%s", wtl_report_fixed(n[5], number_of(line, "error"), 3));
+}
+
+static void put_decisions(wtl_text *out, const page *p)
+{
+    static const char *const heads[] = {"round",         "layer",    "#kept before", "#after",
+                                        "#error before", "#removed", "#restored",    "#fitted"};
+    static const char *const run_heads[] = {"after round", "what", "why"};
+    size_t i;
+    json_t *line;
+    wtl_html_section(out, "decisions", "Decisions");
+    wtl_html_table(out, run_heads, 3);
+    json_array_foreach(p->plan.root, i, line)
+    {
+        if (strcmp(text_of(line, "event"), "decision") == 0) {
+            wtl_html_row(out);
+            wtl_html_head_cell(out, "%.0f", number_of(line, "round"));
+            wtl_html_cell(out, "%s", text_of(line, "what"));
+            wtl_html_cell(out, "%s", text_of(line, "why"));
+        }
+    }
+    wtl_html_table_end(out);
+    wtl_html_fold(out, "What the method did, layer by layer", false);
+    wtl_html_table(out, heads, 8);
+    json_array_foreach(p->plan.root, i, line)
+    {
+        if (strcmp(text_of(line, "event"), "layer") == 0) {
+            put_layer_decision(out, line);
+        }
+    }
+    wtl_html_table_end(out);
+    wtl_html_note(out,
+                  "Errors of the layer's output, relative, on sampled images: on entry, after "
+                  "too much was removed, after restoring, after the least-squares fit. "
+                  "Methods by magnitude measure none.");
+    wtl_html_fold_end(out);
+    wtl_html_section_end(out);
+}
+
+/* ---- how ---- */
+
+static void put_protocol(wtl_text *out, const page *p)
+{
+    const certificate *c = &p->c;
+    wtl_report_number train, val, search;
+    wtl_html_section(out, "how", "How");
+    wtl_html_paragraph(out, "%s: %s", c->method, wtl_report_method(c->method));
+    wtl_report_estimates(out, &p->options, c->search_images);
+    wtl_html_paragraph(
+        out,
+        "Data: %s. Fine-tuned on %s training images; %s search images are some of them; judged "
+        "on "
+        "%s validation images, which were never trained on. Test images were not touched.",
+        c->data, wtl_report_count(train, c->train_images),
+        wtl_report_count(search, c->search_images), wtl_report_count(val, c->val_images));
+    wtl_html_fold(out, "Environment", false);
+    wtl_report_members(out, p->env.root, "env.json");
+    wtl_html_fold_end(out);
+    wtl_html_fold(out, "All options", false);
+    wtl_report_members(out, p->config.root, "config.json");
+    wtl_html_fold_end(out);
+    wtl_html_section_end(out);
+}
+
+static void put_commands(wtl_text *out, const page *p)
+{
+    static const char *const leave[] = {"checkpoint", "data", "threads", NULL};
+    wtl_text command = {0}, beyond = {0};
+    wtl_text_printf(&command, "wattle prune ");
+    wtl_report_quote(&command, p->options.checkpoint);
+    wtl_text_printf(&command, " \\\n    --data ");
+    wtl_report_quote(&command, p->options.data);
+    wtl_text_printf(&command, " --out RUN --threads %d", p->options.threads);
+    wtl_report_options(&command, &beyond, &p->options, leave);
+    wtl_text_printf(&command, "\nwattle report RUN\n");
+    out->failed = out->failed || command.failed || beyond.failed;
+    wtl_html_section(out, "again", "To reproduce it");
+    wtl_html_code(out, command.bytes ? command.bytes : "");
+    if (beyond.bytes) {
+        wtl_html_note(out, "Set by other means than options:");
+        wtl_html_code(out, beyond.bytes);
+    }
+    wtl_html_note(out,
+                  "The same bytes come out on the same machine with the same number of "
+                  "threads. A run that was extended from an easier goal took that way first.");
+    wtl_html_section_end(out);
+    wtl_text_clear(&command);
+    wtl_text_clear(&beyond);
+}
+
+static void put_page(wtl_text *out, const page *p)
+{
+    char *title = wtl_format("Pruning %s with %s", p->c.checkpoint, p->c.method);
+    wtl_html_begin(out, title ? title : "Pruning");
+    wtl_free(title);
+    put_verdict(out, p);
+    put_tiles(out, p);
+    put_comparison(out, p);
+    wtl_html_section(out, "layers", "Layers");
+    put_layer_bars(out, p);
+    put_layer_table(out, p);
+    wtl_html_section_end(out);
+    put_course(out, p);
+    put_decisions(out, p);
+    put_protocol(out, p);
+    put_commands(out, p);
+    wtl_html_end(out);
+}
+
+wtl_status wtl_report_run(wtl_text *out, const char *folder, wtl_error *err)
+{
+    page *p = wtl_alloc(1, sizeof *p);
+    if (!p) {
+        return wtl_fail(err, WTL_E_NOMEM, "out of memory for the report");
+    }
+    wtl_status status = read_page(p, folder, err);
+    if (status == WTL_OK) {
+        put_page(out, p);
+    }
+    close_page(p);
+    wtl_free(p);
+    return status;
+}

@@ -1,0 +1,457 @@
+/* session.c - opening what a pruning run works with, and the things it does over and over. */
+#include "session.h"
+
+#include "wattle/blas.h"
+#include "wattle/memory.h"
+#include "wattle/split.h"
+#include "wattle/text.h"
+#include "wattle/threads.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PROBE_BATCH = 32 };
+
+/* ---- options ---- */
+
+static double otherwise(double value, double when_zero)
+{
+    return value != 0.0 ? value : when_zero;
+}
+
+static void fill_in(wtl_prune_options *o)
+{
+    wtl_prune_options defaults;
+    wtl_prune_defaults(&defaults);
+    o->pricing.batch = o->pricing.batch ? o->pricing.batch : defaults.pricing.batch;
+    o->pricing.bits = o->pricing.bits ? o->pricing.bits : defaults.pricing.bits;
+    o->rounds = o->rounds ? o->rounds : defaults.rounds;
+    o->step = otherwise(o->step, defaults.step);
+    o->refinements = o->refinements ? o->refinements : defaults.refinements;
+    o->batch = o->batch ? o->batch : defaults.batch;
+    o->recalibration = o->recalibration ? o->recalibration : defaults.recalibration;
+    o->search_images = o->search_images ? o->search_images : defaults.search_images;
+    o->how.images = o->how.images ? o->how.images : defaults.how.images;
+    o->how.positions = o->how.positions ? o->how.positions : defaults.how.positions;
+    o->how.probes = o->how.probes ? o->how.probes : defaults.how.probes;
+    wtl_reconstruct_options *r = &o->how.reconstruct;
+    r->overshoot = otherwise(r->overshoot, defaults.how.reconstruct.overshoot);
+    r->restore_step = r->restore_step ? r->restore_step : defaults.how.reconstruct.restore_step;
+    wtl_finetune_options *f = &o->finetune;
+    f->temperature = otherwise(f->temperature, defaults.finetune.temperature);
+    f->optimizer.beta2 = otherwise(f->optimizer.beta2, 0.999);
+    f->optimizer.epsilon = otherwise(f->optimizer.epsilon, 1e-8);
+    o->workers = o->workers ? o->workers : 1;
+    o->save_minutes = otherwise(o->save_minutes, 5.0);
+    o->threads = o->threads ? o->threads : wtl_threads_available();
+    if (!o->method[0]) {
+        memcpy(o->method, defaults.method, sizeof o->method);
+    }
+    if (!o->hardware[0]) {
+        memcpy(o->hardware, defaults.hardware, sizeof o->hardware);
+    }
+    if (!o->augment[0]) {
+        memcpy(o->augment, defaults.augment, sizeof o->augment);
+    }
+}
+
+static wtl_status check_method(const wtl_prune_options *o, wtl_error *err)
+{
+    const char *names[32];
+    int count = 0;
+    for (; count < 31 && wtl_method_at(count); count++) {
+        names[count] = wtl_method_at(count)->name;
+    }
+    names[count] = NULL;
+    if (wtl_method_find(o->method)) {
+        return WTL_OK;
+    }
+    const char *near = wtl_suggest(o->method, names);
+    return wtl_fail(err, WTL_E_ARG, "there is no method '%s'%s%s%s", o->method,
+                    near ? "; did you mean '" : "; see 'wattle prune --methods'",
+                    near ? near : "", near ? "'?" : "");
+}
+
+wtl_status wtl_prune_resolve(wtl_prune_options *options, wtl_error *err)
+{
+    fill_in(options);
+    wtl_status status = check_method(options, err);
+    if (status != WTL_OK) {
+        return status;
+    }
+    /* What config.json will give back: a resumed run must see the very same numbers; and every
+     * option is held to the limits of its table. */
+    json_t *json = wtl_prune_options_to_json(options);
+    char *text = json ? json_dumps(json, JSON_REAL_PRECISION(15)) : NULL;
+    json_t *back = text ? json_loads(text, 0, NULL) : NULL;
+    free(text);
+    json_decref(json);
+    if (!back) {
+        return wtl_fail(err, json ? WTL_E_NOMEM : WTL_E_ARG,
+                        "the options' names are not UTF-8, or memory is short");
+    }
+    status = wtl_prune_options_from_json(options, back, "options", err);
+    json_decref(back);
+    if (status == WTL_E_FORMAT && err) {
+        err->status = WTL_E_ARG; /* it is the caller's number, not a file's */
+    }
+    options->finetune.optimizer.threads = options->threads;
+    options->how.reconstruct.threads = options->threads;
+    wtl_augment augment;
+    if (status == WTL_OK && !wtl_augment_preset(options->augment, &augment)) {
+        status =
+            wtl_fail(err, WTL_E_ARG,
+                     "augment: there is no '%s'; there are none, flip, cifar, imagenet and "
+                     "caffe",
+                     options->augment);
+    }
+    return status == WTL_E_FORMAT ? WTL_E_ARG : status;
+}
+
+/* ---- data ---- */
+
+static wtl_status open_data(wtl_session *s, wtl_error *err)
+{
+    const wtl_prune_options *o = &s->options;
+    const char *at = strrchr(o->data, '@');
+    if (at &&
+        (strcmp(at, "@train") == 0 || strcmp(at, "@val") == 0 || strcmp(at, "@test") == 0)) {
+        return wtl_fail(err, WTL_E_ARG,
+                        "data: %s: pruning takes the training and the validation part: leave "
+                        "%s out",
+                        o->data, at);
+    }
+    s->split = wtl_split_of(s->dense);
+    if (s->split.whole_train) {
+        return wtl_fail(err, WTL_E_ARG,
+                        "%s was trained on all training images, so %s has no validation part "
+                        "to judge by: train it without --whole-train",
+                        o->checkpoint, o->data);
+    }
+    s->split.part = WTL_DATA_TRAIN;
+    wtl_status status = wtl_dataset_open(&s->train, o->data, &s->split, err);
+    if (status == WTL_OK) {
+        s->split.part = WTL_DATA_VAL;
+        status = wtl_dataset_open(&s->val, o->data, &s->split, err);
+    }
+    if (status == WTL_OK &&
+        (wtl_dataset_count(s->train) == 0 || wtl_dataset_count(s->val) == 0)) {
+        status = wtl_fail(err, WTL_E_ARG, "%s has no %s images", o->data,
+                          wtl_dataset_count(s->train) == 0 ? "training" : "validation");
+    }
+    return status;
+}
+
+static wtl_status check_classes(const wtl_session *s, wtl_error *err)
+{
+    int classes = wtl_dataset_classes(s->train);
+    for (int h = 0; h < wtl_net_head_count(s->net); h++) {
+        const wtl_head *head = wtl_net_head(s->net, h);
+        if (head->classes != classes) {
+            return wtl_fail(err, WTL_E_SHAPE, "net %s tells %d classes apart, %s has %d",
+                            wtl_net_def(s->net)->name, head->classes, s->options.data, classes);
+        }
+    }
+    return wtl_net_main_head(s->net)
+               ? WTL_OK
+               : wtl_fail(err, WTL_E_SHAPE, "net %s has no softmax to be judged by",
+                          wtl_net_def(s->net)->name);
+}
+
+/* Pictures of a known size must be the net's own: a mistake is likelier than a wish. */
+static wtl_status check_pictures(const wtl_session *s, wtl_error *err)
+{
+    int c, h, w;
+    const wtl_netdef *def = wtl_net_def(s->net);
+    wtl_dataset_shape(s->train, &c, &h, &w);
+    bool sized = h > 0 && def->preprocess.rule == WTL_RESIZE_NONE;
+    if (sized && (c != def->input.c || h != def->input.h || w != def->input.w)) {
+        return wtl_fail(err, WTL_E_SHAPE, "net %s takes %dx%dx%d, %s has pictures of %dx%dx%d",
+                        def->name, def->input.c, def->input.h, def->input.w, s->options.data, c,
+                        h, w);
+    }
+    return WTL_OK;
+}
+
+static bool has_batch_norm(const wtl_netdef *def)
+{
+    bool found = false;
+    for (int i = 0; i < def->layer_count; i++) {
+        found = found || def->layers[i].kind == WTL_LAYER_BATCHNORM;
+    }
+    return found;
+}
+
+static wtl_status open_batches(wtl_session *s, wtl_error *err)
+{
+    const wtl_prune_options *o = &s->options;
+    const wtl_netdef *def = wtl_net_def(s->net);
+    wtl_batch_options batches = {.batch = o->batch,
+                                 .preprocess = def->preprocess,
+                                 .seed = o->seed,
+                                 .shuffle = true,
+                                 .workers = o->workers};
+    wtl_status status = WTL_OK;
+    if (has_batch_norm(def) && o->recalibration > 0) {
+        status = wtl_batcher_create(&s->calibration, s->train, &batches, err);
+    }
+    (void)wtl_augment_preset(o->augment, &batches.augment); /* checked by resolve */
+    if (status == WTL_OK) {
+        status = wtl_batcher_create(&s->batcher, s->train, &batches, err);
+    }
+    if (status == WTL_OK) {
+        status = wtl_sample_draw(&s->search, s->train, def, o->search_images, o->seed, err);
+    }
+    if (status == WTL_OK) {
+        status = wtl_sample_draw(&s->held_out, s->val, def, o->search_images, o->seed, err);
+    }
+    return status;
+}
+
+/* ---- nets ---- */
+
+static wtl_status open_net(wtl_net **out, const wtl_session *s, const wtl_net_options *plan,
+                           const char *file, wtl_error *err)
+{
+    wtl_status status = wtl_net_create(out, wtl_checkpoint_net(s->dense), plan, err);
+    if (status == WTL_OK) {
+        status = wtl_checkpoint_fill_net(s->dense, *out, err);
+    }
+    /* A tensor that the file lacks is a bad file, not a missing one. */
+    return status == WTL_E_MISSING ? wtl_fail_in(err, WTL_E_FORMAT, file)
+           : status == WTL_E_NOMEM ? status
+           : status != WTL_OK      ? wtl_fail_in(err, status, file)
+                                   : WTL_OK;
+}
+
+static wtl_status open_nets(wtl_session *s, const char *file, wtl_error *err)
+{
+    const wtl_prune_options *o = &s->options;
+    const wtl_net_options train = {
+        .batch = o->batch, .threads = o->threads, .training = true, .seed = o->seed};
+    const wtl_net_options look = {
+        .batch = PROBE_BATCH, .threads = o->threads, .keep_outputs = true};
+    const wtl_net_options teach = {.batch = o->batch, .threads = o->threads};
+    wtl_status status = open_net(&s->net, s, &train, file, err);
+    if (status == WTL_OK) {
+        status = open_net(&s->probe, s, &look, file, err);
+    }
+    if (status == WTL_OK && s->method->rewrites) {
+        status = open_net(&s->original, s, &look, file, err);
+    }
+    if (status == WTL_OK && o->finetune.distill > 0.0) {
+        status = open_net(&s->teacher, s, &teach, file, err);
+    }
+    return status;
+}
+
+static wtl_status open_layers(wtl_session *s, wtl_error *err)
+{
+    s->layer_count = wtl_pricing_count(s->pricing);
+    s->layers = wtl_alloc((size_t)s->layer_count, sizeof *s->layers);
+    s->nonzeros = wtl_alloc((size_t)s->layer_count, sizeof *s->nonzeros);
+    if (!s->layers || !s->nonzeros) {
+        return wtl_fail(err, WTL_E_NOMEM, "out of memory for %d layers", s->layer_count);
+    }
+    for (int i = 0; i < s->layer_count; i++) {
+        const char *name = wtl_pricing_layer(s->pricing, i).weight;
+        s->layers[i].param = wtl_net_find_param(s->net, name);
+        s->layers[i].weights = s->layers[i].param->count;
+    }
+    return WTL_OK;
+}
+
+wtl_status wtl_session_open(wtl_session *s, const wtl_prune_options *options, const char *dense,
+                            const wtl_prune_hooks *hooks, wtl_error *err)
+{
+    static const wtl_prune_hooks no_hooks = {0};
+    *s = (wtl_session){.options = *options,
+                       .method = wtl_method_find(options->method),
+                       .hooks = hooks ? hooks : &no_hooks};
+    wtl_blas_prepare();
+    wtl_threads_prepare(options->threads);
+    wtl_status status = wtl_hardware_load(&s->hardware, options->hardware, err);
+    if (status == WTL_OK) {
+        status = wtl_checkpoint_read(&s->dense, dense, err);
+    }
+    if (status == WTL_OK && !wtl_checkpoint_net(s->dense)) {
+        status = wtl_fail(err, WTL_E_FORMAT, "%s: holds no network, only tensors", dense);
+    }
+    if (status == WTL_OK) {
+        status = open_data(s, err);
+    }
+    if (status == WTL_OK) {
+        status = open_nets(s, dense, err);
+    }
+    if (status == WTL_OK) {
+        status = check_classes(s, err);
+    }
+    if (status == WTL_OK) {
+        status = check_pictures(s, err);
+    }
+    if (status == WTL_OK) {
+        status = open_batches(s, err);
+    }
+    if (status == WTL_OK) {
+        status =
+            wtl_pricing_create(&s->pricing, s->probe, &s->hardware, &options->pricing, err);
+    }
+    if (status == WTL_OK) {
+        status = open_layers(s, err);
+    }
+    if (status == WTL_OK) {
+        status = wtl_finetune_create(&s->finetune, s->net, s->teacher, s->batcher,
+                                     &options->finetune, err);
+    }
+    return status == WTL_OK ? wtl_session_limit(s, err) : status;
+}
+
+void wtl_session_close(wtl_session *s)
+{
+    wtl_finetune_free(s->finetune);
+    wtl_pricing_free(s->pricing);
+    wtl_free(s->layers);
+    wtl_free(s->nonzeros);
+    wtl_net_free(s->teacher);
+    wtl_net_free(s->original);
+    wtl_net_free(s->probe);
+    wtl_net_free(s->net);
+    wtl_sample_clear(&s->held_out);
+    wtl_sample_clear(&s->search);
+    wtl_batcher_free(s->calibration);
+    wtl_batcher_free(s->batcher);
+    wtl_dataset_free(s->val);
+    wtl_dataset_free(s->train);
+    wtl_checkpoint_free(s->dense);
+    *s = (wtl_session){0};
+}
+
+/* ---- limits ---- */
+
+static wtl_status unknown_layer(const wtl_session *s, const char *name, wtl_error *err)
+{
+    enum { MOST = 512 };
+    const char *names[MOST + 1];
+    int count = s->layer_count < MOST ? s->layer_count : MOST;
+    for (int i = 0; i < count; i++) {
+        names[i] = wtl_pricing_layer(s->pricing, i).name;
+    }
+    names[count] = NULL;
+    const char *near = wtl_suggest(name, names);
+    return wtl_fail(err, WTL_E_ARG, "net %s has no layer '%s' to limit%s%s%s",
+                    wtl_net_def(s->net)->name, name, near ? "; did you mean '" : "",
+                    near ? near : "", near ? "'?" : "");
+}
+
+static int find_layer(const wtl_session *s, const char *name)
+{
+    for (int i = 0; i < s->layer_count; i++) {
+        if (strcmp(wtl_pricing_layer(s->pricing, i).name, name) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+wtl_status wtl_session_limit(wtl_session *s, wtl_error *err)
+{
+    for (int i = 0; i < s->layer_count; i++) {
+        wtl_method_layer *layer = &s->layers[i];
+        layer->most = wtl_mask_kept(layer->param);
+        layer->least = layer->most > 0 ? 1 : 0;
+    }
+    for (int i = 0; i < s->options.limit_count; i++) {
+        const wtl_prune_limit *limit = &s->options.limits[i];
+        int found = find_layer(s, limit->layer);
+        if (found < 0) {
+            return unknown_layer(s, limit->layer, err);
+        }
+        wtl_method_layer *layer = &s->layers[found];
+        size_t least = (size_t)ceil(limit->least_density * (double)layer->weights - 1e-9);
+        least = least > layer->least ? least : layer->least;
+        layer->least = least < layer->most ? least : layer->most;
+    }
+    return WTL_OK;
+}
+
+/* ---- over and over ---- */
+
+void wtl_session_stage(const wtl_session *s, const char *stage, long done, long total)
+{
+    if (s->hooks->event) {
+        const wtl_prune_event event = {.kind = WTL_PRUNE_STAGE,
+                                       .round = s->round,
+                                       .rounds = s->rounds,
+                                       .stage = stage,
+                                       .done = done,
+                                       .total = total};
+        s->hooks->event(s->hooks->context, &event);
+    }
+}
+
+int wtl_session_stopped(void *session)
+{
+    const wtl_session *s = session;
+    return s->hooks->stop ? s->hooks->stop(s->hooks->context) : 0;
+}
+
+double wtl_session_density(const wtl_session *s)
+{
+    double kept = 0.0, weights = 0.0;
+    for (int i = 0; i < s->layer_count; i++) {
+        kept += (double)wtl_mask_kept(s->layers[i].param);
+        weights += (double)s->layers[i].weights;
+    }
+    return kept / weights;
+}
+
+wtl_status wtl_session_measure(wtl_session *s, bool held_out, wtl_energy_now *energy,
+                               wtl_error *err)
+{
+    *energy = (wtl_energy_now){NAN, NAN};
+    wtl_session_stage(s, "measure", 0, 1);
+    wtl_status status = wtl_net_copy_params(s->probe, s->net, err);
+    wtl_pricing_nonzeros(s->pricing, s->net, s->nonzeros);
+    if (status == WTL_OK && held_out) {
+        status = wtl_pricing_measure(s->pricing, &s->held_out, wtl_session_stopped, s, err);
+        energy->held_out = wtl_pricing_total(s->pricing, s->nonzeros);
+    }
+    if (status == WTL_OK) {
+        status = wtl_pricing_measure(s->pricing, &s->search, wtl_session_stopped, s, err);
+        energy->search = wtl_pricing_total(s->pricing, s->nonzeros);
+    }
+    return status;
+}
+
+wtl_status wtl_session_recalibrate(wtl_session *s, wtl_error *err)
+{
+    if (!s->calibration) {
+        return WTL_OK;
+    }
+    wtl_session_stage(s, "recalibrate", 0, 1);
+    return wtl_recalibrate(s->net, s->calibration, s->options.recalibration, err);
+}
+
+static bool judging(void *context, long done, long total)
+{
+    wtl_session *s = context;
+    wtl_session_stage(s, "validate", done, total);
+    return !wtl_session_stopped(s);
+}
+
+wtl_status wtl_session_judge(wtl_session *s, wtl_scores *scores, wtl_error *err)
+{
+    const wtl_evaluate_options options = {.seed = s->options.seed,
+                                          .workers = s->options.workers,
+                                          .progress = judging,
+                                          .context = s};
+    wtl_evaluation evaluation;
+    wtl_status status = wtl_evaluate(&evaluation, s->net, s->val, &options, err);
+    if (status == WTL_OK) {
+        *scores = evaluation.scores;
+        wtl_evaluation_clear(&evaluation);
+    }
+    return status;
+}
