@@ -18,15 +18,15 @@ static bool has_file(const char *folder, const char *name, bool *failed)
 static wtl_status put_page(wtl_text *page, const char *folder, wtl_error *err)
 {
     bool failed = false;
-    if (has_file(folder, "summary.json", &failed)) {
-        return wtl_report_comparison(page, folder, err);
-    }
-    if (has_file(folder, "certificate.json", &failed)) {
-        return wtl_report_run(page, folder, err);
-    }
+    bool compared = has_file(folder, "summary.json", &failed);
+    bool pruned = has_file(folder, "certificate.json", &failed);
     bool begun = has_file(folder, "config.json", &failed);
     if (failed) {
         return wtl_fail(err, WTL_E_NOMEM, "%s: out of memory", folder);
+    }
+    if (compared || pruned) {
+        return compared ? wtl_report_comparison(page, folder, err)
+                        : wtl_report_run(page, folder, err);
     }
     return wtl_fail(err, WTL_E_MISSING,
                     begun ? "%s: not a finished pruning run or comparison: neither "

@@ -325,6 +325,7 @@ static wtl_status put_page(wtl_text *out, const page *p, wtl_error *err)
         return status;
     }
     char *title = wtl_format("Pruning %s, methods compared", text_of(p->summary.root, "net"));
+    out->failed = out->failed || !title;
     wtl_html_begin(out, title ? title : "Pruning methods compared");
     wtl_free(title);
     put_verdict(out, p);

@@ -187,6 +187,7 @@ static void put_tile(wtl_text *out, const char *name, const char *value, const c
                      const char *number)
 {
     char *beside = wtl_format("%s %s", before, number);
+    out->failed = out->failed || !beside;
     wtl_html_tile(out, value, name, beside ? beside : "");
     wtl_free(beside);
 }
@@ -492,6 +493,7 @@ static void put_commands(wtl_text *out, const page *p)
 static void put_page(wtl_text *out, const page *p)
 {
     char *title = wtl_format("Pruning %s with %s", p->c.checkpoint, p->c.method);
+    out->failed = out->failed || !title;
     wtl_html_begin(out, title ? title : "Pruning");
     wtl_free(title);
     put_verdict(out, p);
