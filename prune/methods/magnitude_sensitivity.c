@@ -13,9 +13,11 @@
  *   - Beyond the last level, density d9 = 0.1, it goes on linearly in 1 / density,
  *         loss(d) = loss(d9) + (d9 / d - 1) * rise     rise = 2 * (loss(d9) - loss(2 * d9)),
  *     the line through the last two levels (densities 0.2 and 0.1): each halving of the
- *     density costs twice what the one before it did. `rise` is at least LEAST_TAIL_RISE
- *     points, as a layer that lost nothing so far is not free to vanish. When tau is large,
- *     all densities fall by a common factor.
+ *     density costs twice what the one before it did. Scans of LeNet-5 and an AlexNet on
+ *     Fashion-MNIST down to density 0.0125 follow it within a factor of about two for most
+ *     layers, until a net knows next to nothing. `rise` is at least LEAST_TAIL_RISE points, as
+ *     a layer that lost nothing so far is not free to vanish. When tau is large, all densities
+ *     fall by a common factor.
  */
 #include "methods.h"
 
