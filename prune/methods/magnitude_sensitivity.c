@@ -15,9 +15,9 @@
  *     the line through the last two levels (densities 0.2 and 0.1): each halving of the
  *     density costs twice what the one before it did. Scans of LeNet-5 and an AlexNet on
  *     Fashion-MNIST down to density 0.0125 follow it within a factor of about two for most
- *     layers, until a net knows next to nothing (a small classifier falls faster). `rise` is at least LEAST_TAIL_RISE points, as
- *     a layer that lost nothing so far is not free to vanish. When tau is large, all densities
- *     fall by a common factor.
+ *     layers, until a net knows next to nothing; a small classifier falls faster. `rise` is at
+ *     least LEAST_TAIL_RISE points, as a layer that lost nothing so far is not free to vanish.
+ *     When tau is large, all densities fall by a common factor.
  */
 #include "methods.h"
 
