@@ -50,7 +50,7 @@ may_include()
 # prune/methods/ includes its own headers, two private ones of prune, and what a context holds.
 methods_keep_apart()
 {
-    local own='eap\.h|(\.\./)?methods\.h|\.\./reconstruct_private\.h'
+    local own='eap\.h|methods\.h|local/reconstruct_private\.h'
     local public='blas|energy|mask|memory|method|moments|net|netdef|pricing|reconstruct|rng|sample|sense|status|threads'
     ! sources 'prune/methods/*' | xargs grep -nE '#[[:space:]]*include[[:space:]]*"' |
         grep -vE "\"($own|wattle/($public)\.h)\""
@@ -64,8 +64,8 @@ check_names()
     may_include jpeglib.h data/jpeg.c || failed=1
     may_include zlib.h base/file.c || failed=1
     may_include yaml.h energy/yaml_tree.c || failed=1
-    may_include lapacke.h prune/lapack.c || failed=1
-    may_include zip.h prune/npz.c || failed=1
+    may_include lapacke.h prune/local/lapack.c || failed=1
+    may_include zip.h prune/masks/npz.c || failed=1
     methods_keep_apart || failed=1
     return $failed
 }

@@ -25,6 +25,10 @@ static const wtl_option options[] = {
      WTL_OPTION_TEXT, 0, ARG(o.data), 0, 0, NULL},
     {"out", "output-dir", "RUN", "the folder of the run", NULL, WTL_OPTION_TEXT, 'o', ARG(out),
      0, 0, NULL},
+    {"masks", NULL, "FILE.npz",
+     "prune by these masks first: arrays of 0 and 1 called\nLAYER.weight, as RUN/masks.npz of "
+     "'wattle prune'",
+     NULL, WTL_OPTION_TEXT, 0, ARG(o.masks), 0, 0, NULL},
     {"resume", NULL, NULL, "go on with the interrupted run in RUN, bit for bit", NULL,
      WTL_OPTION_FLAG, 0, ARG(resume), 0, 0, NULL},
     {"force", NULL, NULL, "start anew in a RUN that has a checkpoint", NULL, WTL_OPTION_FLAG, 0,

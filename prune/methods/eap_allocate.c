@@ -11,8 +11,8 @@
  *   by energy    s: the share 1 - s * E / E_max
  * A layer is held between its least and what it keeps now.
  */
-#include "../methods.h"
 #include "eap.h"
+#include "methods.h"
 #include "wattle/memory.h"
 
 #include <math.h>

@@ -6,8 +6,8 @@
  * one round to 0.45 of its energy, not fine-tuned: top-1 89.6 instead of 85.7, of 91.7.) Layers
  * share a run of the sample as far as their moments fit into memory together.
  */
-#include "../reconstruct_private.h"
 #include "eap.h"
+#include "local/reconstruct_private.h"
 #include "wattle/memory.h"
 
 #include <math.h>

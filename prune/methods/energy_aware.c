@@ -32,8 +32,8 @@
  *   deconv       has no moments: magnitude within a filter, no fit; its tolerance is the share
  *                of its own magnitude that goes
  */
-#include "../methods.h"
 #include "eap.h"
+#include "methods.h"
 #include "wattle/memory.h"
 
 #include <math.h>

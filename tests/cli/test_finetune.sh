@@ -230,6 +230,17 @@ expect_error 73 "file" finetune $pruned --data idx:d --out file/x $t
 expect_error 1 "not finite" finetune $pruned --data idx:d --out nan --lr 1e6 --epochs 20 --batch 4 \
     --momentum 0.99 --threads 1 -q
 expect 0 info nan/ckpt/last.wtl
+# Masks from a file: the network that they came from has as many weights.
+expect 0 prune dense/ckpt/last.wtl --data idx:d --out masked --target-energy 0.9 --rounds 1 \
+    --method magnitude-global --threads 1 --batch 16 -q
+expect 0 finetune dense/ckpt/last.wtl --masks masked/masks.npz --data idx:d --out by-masks --threads 1 -q
+for net in masked/ckpt/pruned.wtl by-masks/ckpt/finetuned.wtl; do
+    expect 0 energy $net --json
+    field weights_not_zero >>kept
+done
+[ "$(sort -u kept | wc -l)" -eq 1 ] || fail "the masks did not hold: $(cat kept)"
+expect_error 66 "none.npz" finetune $pruned --masks none.npz --data idx:d --out x $t
+expect_error 65 "whole/config.json" finetune $pruned --masks whole/config.json --data idx:d --out x $t
 # --force begins anew.
 expect 0 $tune --out a --epochs 1 --force -q
 cmp c/ckpt/finetuned.wtl a/ckpt/finetuned.wtl || fail "--force gives other bytes"

@@ -1,6 +1,6 @@
 /* fuzz_npz.c - any bytes as masks: as an archive, and through a small net. Also one .npy head
  * by itself, or no mutation would come past the CRC of the zip. */
-#include "prune/npy.h"
+#include "prune/masks/npy.h"
 #include "wattle/mask.h"
 
 #include <stdint.h>

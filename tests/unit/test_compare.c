@@ -2,7 +2,7 @@
  * are played. */
 #include "wtl_test.h"
 
-#include "prune/compare_private.h"
+#include "prune/compare/compare_private.h"
 
 #include "wattle/file.h"
 #include "wattle/memory.h"

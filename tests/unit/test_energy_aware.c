@@ -1,6 +1,6 @@
 #include "wtl_test.h"
 
-#include "prune/methods.h"
+#include "prune/methods/methods.h"
 #include "wattle/memory.h"
 #include "wattle/method.h"
 

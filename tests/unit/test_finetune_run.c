@@ -1,6 +1,6 @@
 #include "wtl_test.h"
 
-#include "prune/tuning_state.h"
+#include "prune/tune/tuning_state.h"
 
 #include "wattle/file.h"
 #include "wattle/finetune_run.h"

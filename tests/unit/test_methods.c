@@ -1,7 +1,7 @@
 /* test_methods.c - which weights each method takes, worked by hand and against a literal
  * definition; goals, limits, refusals. */
 #include "energy_cases.h"
-#include "prune/methods.h"
+#include "prune/methods/methods.h"
 #include "wattle/memory.h"
 #include "wattle/zoo.h"
 #include "wtl_test.h"

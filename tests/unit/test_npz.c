@@ -1,7 +1,7 @@
 #define _GNU_SOURCE /* setenv */
 #include "wtl_test.h"
 
-#include "prune/npy.h"
+#include "prune/masks/npy.h"
 #include "wattle/file.h"
 #include "wattle/mask.h"
 #include "wattle/memory.h"

@@ -1,7 +1,7 @@
 #include "wtl_test.h"
 
-#include "prune/lapack.h"
-#include "prune/moments_private.h"
+#include "prune/local/lapack.h"
+#include "prune/local/moments_private.h"
 #include "wattle/blas.h"
 #include "wattle/memory.h"
 #include "wattle/reconstruct.h"

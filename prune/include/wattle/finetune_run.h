@@ -23,6 +23,7 @@ extern "C" {
 typedef struct wtl_finetune_run_options {
     char checkpoint[1024]; /* CKPT as the user wrote it */
     char data[1024];       /* DATA as the user wrote it, no part */
+    char masks[1024];      /* an .npz of masks (wattle/mask.h) to put on at first; "": none */
     char teacher[1024];    /* CKPT that is learned from with finetune.distill > 0 */
     double epochs;         /* fractions too; 0: 1 */
     wtl_finetune_options finetune;

@@ -400,6 +400,9 @@ static wtl_status open_all(wtl_tuning *t, const char *file, wtl_error *err)
 static wtl_status begin(wtl_tuning *t, wtl_error *err)
 {
     wtl_status status = open_all(t, t->options.checkpoint, err);
+    if (status == WTL_OK && t->options.masks[0]) {
+        status = wtl_mask_load(t->net, t->options.masks, err);
+    }
     if (status == WTL_OK) {
         status = begin_folder(t, err);
     }

@@ -1,6 +1,6 @@
 /* compare_options.c - a comparison's options: checked, and to and from config.json. */
 #include "compare_private.h"
-#include "session.h"
+#include "run/session.h"
 
 #include "wattle/memory.h"
 

@@ -39,6 +39,7 @@ static const char *const optimizer_words[] = {[WTL_OPTIMIZER_SGD] = "sgd",
 static const wtl_field fields[] = {
     {NULL, "checkpoint", TEXT(checkpoint)},
     {NULL, "data", TEXT(data)},
+    {NULL, "masks", TEXT(masks)},
     {NULL, "epochs", REAL(epochs, 1e-9, 1e5)},
     {"optimizer", "kind", WTL_FIELD_WORD, AT(finetune.optimizer.kind), 0, 0, optimizer_words},
     {"optimizer", "momentum", REAL(finetune.optimizer.momentum, 0, BELOW_ONE)},
