@@ -158,6 +158,7 @@ void wtl_report_options(wtl_text *out, wtl_text *beyond, const wtl_prune_options
                         wtl_report_exact(number, options->limits[i].least_density));
         wtl_text_printf(out, "%s", i == 0 ? " \\\n    --keep " : ",");
         wtl_report_quote(out, limit.bytes ? limit.bytes : "");
+        out->failed = out->failed || limit.failed;
         wtl_text_clear(&limit);
     }
     json_decref(now);

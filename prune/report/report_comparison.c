@@ -409,7 +409,8 @@ static wtl_status put_page(wtl_text *out, const page *p, wtl_error *err)
     }
     char *title =
         wtl_format("Pruning %s, methods compared", wtl_report_text_of(p->summary.root, "net"));
-    wtl_html_begin(out, title ? title : "Pruning methods compared");
+    out->failed = out->failed || !title;
+    wtl_html_begin(out, title ? title : "");
     wtl_free(title);
     put_verdict(out, p);
     status = wtl_report_svg(out, p->folder, "plots/pareto.svg", false, err);

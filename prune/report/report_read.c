@@ -69,12 +69,14 @@ void wtl_report_json_clear(wtl_report_json *json)
     *json = (wtl_report_json){.root = NULL};
 }
 
-/* Where "key" is first in `text`, or NULL. */
+/* Where "key": is first in `text`, or NULL. */
 static const char *find_key(const char *text, const char *key)
 {
     size_t length = strlen(key);
     for (; (text = strchr(text, '"')); text++) {
-        if (strncmp(text + 1, key, length) == 0 && text[1 + length] == '"') {
+        const char *end = text + 1 + length;
+        if (strncmp(text + 1, key, length) == 0 && *end == '"' &&
+            end[1 + strspn(end + 1, " \t\r\n")] == ':') {
             return text;
         }
     }
@@ -84,8 +86,11 @@ static const char *find_key(const char *text, const char *key)
 /* jansson keeps no places: they are looked for when they are needed. */
 static int line_of(const wtl_report_json *json, const char *key)
 {
-    const char *place = json->place ? json->place : find_key(json->text, key);
+    const char *place = json->place;
     int line = 1;
+    if (!place && json_object_get(json->root, key)) {
+        place = find_key(json->text, key);
+    }
     for (const char *c = json->text; place && c < place; c++) {
         line += *c == '\n';
     }

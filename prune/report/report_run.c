@@ -584,7 +584,8 @@ static void put_commands(wtl_text *out, const page *p)
 static void put_page(wtl_text *out, const page *p)
 {
     char *title = wtl_format("Pruning %s with %s", p->c.checkpoint, p->c.method);
-    wtl_html_begin(out, title ? title : "Pruning");
+    out->failed = out->failed || !title;
+    wtl_html_begin(out, title ? title : "");
     wtl_free(title);
     put_verdict(out, p);
     put_tiles(out, p);
