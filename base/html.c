@@ -89,6 +89,7 @@ static const char style[] =
     "details::details-content{content-visibility:visible;display:block;block-size:auto}\n"
     "}\n";
 
+WTL_PRINTF(2, 0)
 static void put_escaped(wtl_text *out, const char *format, va_list arguments)
 {
     va_list again;
