@@ -1,17 +1,35 @@
 /* restore.c - steps 1 and 2: remove too much by magnitude, give back by effect on the output.
  *
  * Only the chosen filter's residual changes, so only its gains are computed. State is held for
- * every filter; the order of choices is the greedy one over the whole layer.
+ * every filter; the order of choices is the greedy one over the whole layer. What a filter would
+ * be given next depends on itself alone: threads work that out for the worst few filters at a
+ * time, ahead of their turns.
  */
 #include "reconstruct_private.h"
 #include "wattle/memory.h"
 #include "wattle/threads.h"
 
 #include <math.h>
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { LANES = 16, CHUNK = 256, MOST_STEP = 64, WORTH_A_FORK = 1 << 16 };
+enum {
+    LANES = 16,
+    CHUNK = 256,
+    MOST_STEP = 64,
+    WORTH_A_FORK = 1 << 16,
+    AHEAD = 16, /* turns for each thread */
+    MOST_AHEAD = 256
+};
+
+/* What a filter would be given next. */
+typedef struct turn {
+    bool ready;
+    int count;
+    size_t best[MOST_STEP]; /* most gain first */
+    double gain[MOST_STEP];
+} turn;
 
 typedef struct restoring {
     wtl_local *l;
@@ -23,7 +41,8 @@ typedef struct restoring {
     float *residual;        /* [K,rows] */
     double *norm;           /* [K] scale * l1 of the residual */
     unsigned char *aside;   /* [K] nothing of it lowers its error */
-    double *gain;           /* [m] of the chosen filter */
+    turn *turns;            /* [K] */
+    double *gain;           /* [threads][m] work space */
     uint64_t *keys;         /* [m] for sorting */
 } restoring;
 
@@ -104,37 +123,38 @@ static const float *column_of(const restoring *re, int k, size_t j)
            (group * (size_t)re->g->width + j) * re->l->moments->capacity;
 }
 
-static void compute_gains(restoring *re, int k)
+static void compute_gains(const restoring *re, int k, int threads, double *gain)
 {
     size_t m = (size_t)re->g->width;
     const float *r = re->residual + (size_t)k * (size_t)re->rows,
                 *old = re->old + (size_t)k * m;
     const unsigned char *removed = re->removed + (size_t)k * m;
-    bool worth = (double)re->left[k] * re->rows >= WORTH_A_FORK;
-#pragma omp parallel for num_threads(worth ? re->l->options.threads : 1) schedule(static, 64)
+#pragma omp parallel for num_threads(threads) schedule(static, 64)
     for (int j = 0; j < re->g->width; j++) {
-        re->gain[j] = removed[j] ? gain_of(r, column_of(re, k, (size_t)j), old[j], re->rows)
-                                 : -(double)INFINITY;
+        gain[j] = removed[j] ? gain_of(r, column_of(re, k, (size_t)j), old[j], re->rows)
+                             : -(double)INFINITY;
     }
 }
 
-/* best[] := the removed weights of filter k with the largest gains, at most `most`; among equals
- * the lower index. Returns how many. */
-static int choose(const restoring *re, int k, int most, size_t best[MOST_STEP])
+/* The removed weights of filter k with the largest gains; among equals the lower index. */
+static void choose(const restoring *re, int k, const double *gain, turn *t)
 {
-    int count = 0;
     const unsigned char *removed = re->removed + (size_t)k * (size_t)re->g->width;
+    int most = re->l->options.restore_step;
+    t->count = 0;
     for (size_t j = 0; j < (size_t)re->g->width; j++) {
-        if (!removed[j] || (count == most && !(re->gain[j] > re->gain[best[count - 1]]))) {
+        if (!removed[j] || (t->count == most && !(gain[j] > t->gain[most - 1]))) {
             continue;
         }
-        int at = count < most ? count++ : count - 1;
-        for (; at > 0 && re->gain[j] > re->gain[best[at - 1]]; at--) {
-            best[at] = best[at - 1];
+        int at = t->count < most ? t->count++ : most - 1;
+        for (; at > 0 && gain[j] > t->gain[at - 1]; at--) {
+            t->best[at] = t->best[at - 1];
+            t->gain[at] = t->gain[at - 1];
         }
-        best[at] = j;
+        t->best[at] = j;
+        t->gain[at] = gain[j];
     }
-    return count;
+    t->ready = true;
 }
 
 static void measure(restoring *re, int k)
@@ -159,17 +179,60 @@ static void give_back(restoring *re, int k, size_t j)
     re->left[k]--;
 }
 
+static bool is_open(const restoring *re, int k, bool last_resort)
+{
+    return re->left[k] > 0 && (last_resort || !re->aside[k]);
+}
+
 /* The filter with the largest error that has something to give back, or -1. */
 static int worst_filter(const restoring *re, bool last_resort)
 {
     int worst = -1;
     for (int k = 0; k < re->g->k; k++) {
-        bool open = re->left[k] > 0 && (last_resort || !re->aside[k]);
-        if (open && (worst < 0 || re->norm[k] > re->norm[worst])) {
+        if (is_open(re, k, last_resort) && (worst < 0 || re->norm[k] > re->norm[worst])) {
             worst = k;
         }
     }
     return worst;
+}
+
+/* list[] := the worst open filters whose next turn is not known, at most `most`. */
+static int worst_unready(const restoring *re, bool last_resort, int most, int *list)
+{
+    int count = 0;
+    for (int k = 0; k < re->g->k; k++) {
+        if (!is_open(re, k, last_resort) || re->turns[k].ready ||
+            (count == most && !(re->norm[k] > re->norm[list[most - 1]]))) {
+            continue;
+        }
+        int at = count < most ? count++ : most - 1;
+        for (; at > 0 && re->norm[k] > re->norm[list[at - 1]]; at--) {
+            list[at] = list[at - 1];
+        }
+        list[at] = k;
+    }
+    return count;
+}
+
+/* Work out the turn of the worst filter and, with threads, of those that come after it. */
+static void look_ahead(restoring *re, bool last_resort)
+{
+    int threads = re->l->options.threads, list[MOST_AHEAD];
+    int most = threads < MOST_AHEAD / AHEAD ? threads * AHEAD : (int)MOST_AHEAD;
+    int count = worst_unready(re, last_resort, threads > 1 ? most : 1, list);
+    size_t m = (size_t)re->g->width;
+    double work = 0.0;
+    for (int i = 0; i < count; i++) {
+        work += (double)re->left[list[i]] * re->rows;
+    }
+    int workers = work >= WORTH_A_FORK ? threads : 1;
+    bool together = count >= threads; /* else threads share a filter's weights */
+#pragma omp parallel for num_threads(together ? workers : 1) schedule(dynamic, 1)
+    for (int i = 0; i < count; i++) {
+        double *gain = re->gain + (size_t)omp_get_thread_num() * m;
+        compute_gains(re, list[i], together ? 1 : workers, gain);
+        choose(re, list[i], gain, &re->turns[list[i]]);
+    }
 }
 
 static void restore(restoring *re, size_t wanted)
@@ -181,15 +244,16 @@ static void restore(restoring *re, size_t wanted)
             last_resort = true;
             continue;
         }
-        compute_gains(re, k);
-        size_t best[MOST_STEP];
-        int step = re->l->options.restore_step;
-        int count = choose(re, k, (size_t)step < wanted ? step : (int)wanted, best);
-        int given = 0;
-        while (given < count && (last_resort || re->gain[best[given]] > 0.0)) {
-            give_back(re, k, best[given++]);
+        turn *t = &re->turns[k];
+        if (!t->ready) {
+            look_ahead(re, last_resort);
+        }
+        int count = (size_t)t->count < wanted ? t->count : (int)wanted, given = 0;
+        while (given < count && (last_resort || t->gain[given] > 0.0)) {
+            give_back(re, k, t->best[given++]);
         }
         re->aside[k] = given == 0;
+        t->ready = given == 0; /* its residual is as it was */
         wanted -= (size_t)given;
         measure(re, k);
     }
@@ -215,10 +279,11 @@ static bool allocate(restoring *re)
     re->residual = wtl_alloc(k * (size_t)re->rows, sizeof *re->residual);
     re->norm = wtl_alloc(k, sizeof *re->norm);
     re->aside = wtl_alloc(k, 1);
-    re->gain = wtl_alloc(m, sizeof *re->gain);
+    re->turns = wtl_alloc(k, sizeof *re->turns);
+    re->gain = wtl_alloc((size_t)re->l->options.threads * m, sizeof *re->gain);
     re->keys = wtl_alloc(m, sizeof *re->keys);
     return re->old && re->removed && re->left && re->residual && re->norm && re->aside &&
-           re->gain && re->keys;
+           re->turns && re->gain && re->keys;
 }
 
 static void clear(restoring *re)
@@ -229,6 +294,7 @@ static void clear(restoring *re)
     wtl_free(re->residual);
     wtl_free(re->norm);
     wtl_free(re->aside);
+    wtl_free(re->turns);
     wtl_free(re->gain);
     wtl_free(re->keys);
 }

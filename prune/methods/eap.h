@@ -84,7 +84,7 @@ wtl_status wtl_eap_gather(const wtl_eap_round *round, const wtl_eap_view *views,
                           bool judge, wtl_error *err) WTL_MUST_CHECK;
 
 /* The caller's options for this layer, with a restore_step that keeps the greedy search within
- * `most_work` residual updates and 32768 turns; `kept` weights become `keep`. */
+ * `most_work` residual updates and 262144 turns; `kept` weights become `keep`. */
 wtl_reconstruct_options wtl_eap_reconstruction(const wtl_eap_round *round,
                                                const wtl_moments *moments, size_t kept,
                                                size_t keep, double most_work);

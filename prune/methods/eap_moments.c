@@ -127,7 +127,7 @@ wtl_reconstruct_options wtl_eap_reconstruction(const wtl_eap_round *round,
                                                const wtl_moments *moments, size_t kept,
                                                size_t keep, double most_work)
 {
-    enum { MOST_STEP = 64, MOST_TURNS = 1 << 15 };
+    enum { MOST_STEP = 64, MOST_TURNS = 1 << 18 };
     wtl_reconstruct_options options = round->options.reconstruct;
     wtl_moments_info info = wtl_moments_info_of(moments);
     options.threads = round->threads;

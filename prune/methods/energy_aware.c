@@ -26,7 +26,7 @@
  *                probed with 64 filters
  *   filters      are compared by |gamma| / sigma where a batch norm follows directly
  *   g            2, doubled up to 64 where the search would take more than 2e11 updates of a
- *                residual (a probe's: 2e9) or 32768 turns: AlexNet's first two dense layers
+ *                residual (a probe's: 2e9) or 262144 turns: AlexNet's first two dense layers
  *   no change    a layer that may lose nothing (limit reached, excluded) is left alone; one that
  *                is only asked to lose nothing is fitted
  *   deconv       has no moments: magnitude within a filter, no fit; its tolerance is the share

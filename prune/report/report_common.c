@@ -157,8 +157,8 @@ void wtl_report_options(wtl_text *out, wtl_text *beyond, const wtl_prune_options
         wtl_text_printf(&limit, "%s=%s", options->limits[i].layer,
                         wtl_report_exact(number, options->limits[i].least_density));
         wtl_text_printf(out, "%s", i == 0 ? " \\\n    --keep " : ",");
-        wtl_report_quote(out, limit.bytes ? limit.bytes : "");
         out->failed = out->failed || limit.failed;
+        wtl_report_quote(out, limit.bytes ? limit.bytes : "");
         wtl_text_clear(&limit);
     }
     json_decref(now);
@@ -241,8 +241,8 @@ static void put_members(wtl_text *out, const char *group, json_t *object)
         put_plain(&text, value);
         wtl_html_row(out);
         wtl_html_head_cell(out, "%s", name);
-        wtl_html_cell(out, "%s", text.bytes ? text.bytes : "");
         out->failed = out->failed || text.failed;
+        wtl_html_cell(out, "%s", text.bytes ? text.bytes : "");
         wtl_text_clear(&text);
     }
 }

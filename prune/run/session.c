@@ -84,7 +84,7 @@ wtl_status wtl_prune_resolve(wtl_prune_options *options, wtl_error *err)
     /* What config.json will give back: a resumed run must see the very same numbers; and every
      * option is held to the limits of its table. */
     json_t *json = wtl_prune_options_to_json(options);
-    char *text = json ? json_dumps(json, JSON_REAL_PRECISION(17)) : NULL;
+    char *text = json ? json_dumps(json, JSON_REAL_PRECISION(15)) : NULL;
     json_t *back = text ? json_loads(text, 0, NULL) : NULL;
     free(text);
     json_decref(json);

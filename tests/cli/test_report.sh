@@ -70,5 +70,9 @@ expect_error 66 "not a finished pruning run" report 'run 2'
 echo '{' >run/env.json
 expect_error 65 "run/env.json:2: " report run
 cmp run/report.html again.html || fail "a failed report changed the page"
-expect_error 73 "/no/such/folder" report both --out /no/such/folder/x.html
+head -c 100 both2/summary.json >both/summary.json
+expect_error 65 "both/summary.json:" report both
+expect_error 73 "" report both2 --out /dev/full
+expect_error 73 "" report both2 --out d
+expect_error 73 "/no/such/folder" report both2 --out /no/such/folder/x.html
 finish

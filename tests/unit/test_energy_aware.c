@@ -935,6 +935,7 @@ static void equal_error_leaves_layers_at_the_same_error(void **state)
     assert_true(mean > 0.03);
 }
 
+/* On other images than those that chose. */
 static void least_error_has_the_least_sum_of_squares(void **state)
 {
     (void)state;

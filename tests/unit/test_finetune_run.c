@@ -1,3 +1,4 @@
+#include "tiny_run.h"
 #include "wtl_test.h"
 
 #include "prune/tune/tuning_state.h"
@@ -13,81 +14,15 @@
 #include <stdio.h>
 #include <string.h>
 
-/* 60 noisy pictures of 6x6, 15 of them held out: the other 45 are 3 batches of 16. */
-enum { SIDE = 6, IMAGES = 60, VAL = 15, CLASSES = 4, BATCHES = 3 };
-
-static void write_idx(const char *name, int dims, const unsigned char *bytes, size_t length)
-{
-    static unsigned char file[16 + IMAGES * SIDE * SIDE];
-    const unsigned char header[16] = {
-        0, 0, 8, (unsigned char)dims, 0, 0, 0, IMAGES, 0, 0, 0, SIDE, 0, 0, 0, SIDE};
-    size_t size = 4 + 4 * (size_t)dims;
-    memcpy(file, header, size);
-    memcpy(file + size, bytes, length);
-    wtl_test_write(wtl_test_path(name), file, size + length);
-}
-
-static void write_data(void)
-{
-    static unsigned char pixels[IMAGES][SIDE * SIDE], labels[IMAGES];
-    wtl_rng rng = wtl_rng_make(7, WTL_RNG_TEST, 0, 0);
-    for (int i = 0; i < IMAGES; i++) {
-        labels[i] = (unsigned char)(i % CLASSES);
-        for (int p = 0; p < SIDE * SIDE; p++) {
-            int bright = p / SIDE == labels[i] ? 60 : 0;
-            pixels[i][p] = (unsigned char)((int)wtl_rng_below(&rng, 190) + bright);
-        }
-    }
-    assert_ok(wtl_make_folder(wtl_test_path("data"), NULL));
-    write_idx("data/train-images-idx3-ubyte", 3, pixels[0], sizeof pixels);
-    write_idx("data/train-labels-idx1-ubyte", 1, labels, sizeof labels);
-}
-
-static const char net_text[] = "net rich\n"
-                               "classes 4\n"
-                               "input data 1x6x6\n"
-                               "preprocess order=rgb resize=none scale=0.004 mean=0.5 std=0.3\n"
-                               "c = conv data out=6 kernel=3 pad=1 bias=no\n"
-                               "b = batchnorm c\n"
-                               "r = relu b\n"
-                               "m = maxpool r kernel=2 stride=2\n"
-                               "o = dropout m rate=0.2\n"
-                               "d = dense o out=classes\n"
-                               "p = softmax d\n";
-
-/* A net of random weights; `keep` of the 270 prunable ones, 0: all. */
-static void write_checkpoint(const char *name, uint64_t seed, size_t keep)
-{
-    wtl_netdef *def;
-    wtl_net *net;
-    wtl_checkpoint *checkpoint;
-    const wtl_net_options plan = {.batch = 1};
-    assert_ok(wtl_netdef_parse(&def, net_text, strlen(net_text), "test.net", NULL, NULL));
-    assert_ok(wtl_net_create(&net, def, &plan, NULL));
-    wtl_net_init(net, seed);
-    if (keep) {
-        wtl_param *params[2];
-        assert_int_equal(wtl_mask_params(net, params, 2), 2);
-        assert_ok(wtl_mask_keep_top(params, 2, keep, NULL));
-    }
-    assert_ok(wtl_checkpoint_create(&checkpoint, NULL));
-    assert_ok(wtl_checkpoint_set_net(checkpoint, def, NULL));
-    assert_ok(wtl_checkpoint_set_meta(
-        checkpoint, "data", json_pack("{s:i, s:f}", "split_seed", 3, "val_share", 0.25), NULL));
-    assert_ok(wtl_checkpoint_add_net(checkpoint, net, NULL));
-    assert_ok(wtl_checkpoint_write(checkpoint, wtl_test_path(name), NULL));
-    wtl_checkpoint_free(checkpoint);
-    wtl_net_free(net);
-    wtl_netdef_free(def);
-}
+enum { VAL = WTL_TINY_VAL, BATCHES = WTL_TINY_BATCHES };
 
 static wtl_finetune_run_options tiny_options(void)
 {
     static bool written;
     if (!written) {
-        write_data();
-        write_checkpoint("pruned.wtl", 1, 100);
-        write_checkpoint("dense.wtl", 2, 0);
+        wtl_tiny_data("data");
+        wtl_tiny_checkpoint("pruned.wtl", wtl_tiny_net, 1, 100);
+        wtl_tiny_checkpoint("dense.wtl", wtl_tiny_net, 2, 0);
         written = true;
     }
     wtl_finetune_run_options o;

@@ -480,12 +480,17 @@ static void damage_is_told_by_file_and_line(void **state)
     }
 }
 
-static void a_nul_byte_and_a_missing_file_are_told(void **state)
+static void a_nul_byte_an_empty_and_a_missing_file_are_told(void **state)
 {
     (void)state;
     const char *folder = make_folder("nul", run_parts, RUN_PARTS);
     wtl_test_write(wtl_test_path("nul/env.json"), "{\n\"a\": \"\0\"}", 11);
     assert_refused(folder, WTL_E_FORMAT, "/env.json:2: a NUL byte in a text");
+    write_part("nul", "env.json", "");
+    assert_refused(folder, WTL_E_FORMAT, "/env.json:1: '[' or '{' expected near end of file");
+    write_part("nul", "energy.csv", "");
+    write_part("nul", "env.json", "{}");
+    assert_refused(folder, WTL_E_FORMAT, "/energy.csv:1: the line does not end");
     assert_int_equal(remove(wtl_test_path("nul/env.json")), 0);
     wtl_error err = {0};
     assert_int_equal(wtl_report_write(folder, NULL, &err), WTL_E_MISSING);
@@ -802,7 +807,7 @@ int main(void)
         WTL_TEST(the_same_folder_gives_the_same_bytes),
         WTL_TEST(nothing_of_a_file_becomes_markup),
         WTL_TEST(damage_is_told_by_file_and_line),
-        WTL_TEST(a_nul_byte_and_a_missing_file_are_told),
+        WTL_TEST(a_nul_byte_an_empty_and_a_missing_file_are_told),
         WTL_TEST(what_is_not_finished_is_refused),
         WTL_TEST(a_page_that_cannot_be_written_is_told),
         WTL_TEST(a_comparison_says_who_needs_less_and_how_surely),
