@@ -51,21 +51,25 @@ static const char style[] =
     "th,td{padding:.3rem .65rem;text-align:left;vertical-align:baseline;"
     "border-bottom:1px solid var(--line)}\n"
     "thead th{vertical-align:bottom;color:var(--soft);font-weight:600}\n"
-    "tbody th{font-weight:600}\n"
+    "tbody th{font-weight:600;white-space:nowrap}\n"
     "th:first-child,td:first-child{padding-left:0}\n"
     ".n{text-align:right;white-space:nowrap}\n"
     ".total th,.total td{border-top:2px solid var(--soft);font-weight:650}\n"
     ".share{background-repeat:no-repeat;background-position:left bottom .15rem;"
     "background-image:linear-gradient(var(--bar),var(--bar));min-width:5.5rem}\n"
     "figure{margin:1rem 0;overflow-x:auto}\n"
-    "figure svg{display:block;max-width:100%;min-width:32rem;height:auto}\n"
+    "figure svg{display:block;height:auto;max-width:100%}\n"
+    "figure.broad svg{max-width:none}\n"
+    "@media (min-width:66rem){figure.broad{margin-inline:calc(50% - min(50vw - "
+    "1.5rem,44rem))}}\n"
     "details{margin:.5rem 0}\n"
     "summary{cursor:pointer;padding:.25rem 0;font-weight:600}\n"
     "pre{background:var(--raised);border-radius:.25rem;padding:.9rem 1rem;overflow-x:auto;"
     "font:.8125rem/1.5 ui-monospace,'DejaVu Sans Mono',Menlo,Consolas,monospace}\n"
     "@media (max-width:40rem){main{padding:1rem .9rem 3rem}.verdict{padding:.9rem 1rem}"
     ".verdict .said{font-size:1.25rem}h2{margin-top:2rem}"
-    ".tiles{grid-template-columns:repeat(2,minmax(0,1fr))}.tile b{font-size:1.2rem}}\n"
+    ".tiles{grid-template-columns:repeat(2,minmax(0,1fr))}.tile b{font-size:1.2rem}"
+    "tbody th{white-space:normal;overflow-wrap:anywhere;min-width:6rem}}\n"
     "@media print{:root{color-scheme:light;--ground:#fff;--raised:#f5f7f9;--text:#000;"
     "--soft:#444;--line:#bbb;--accent:#0b62b5;--bar:#b9d6f2;--good:#14652b;"
     "--good-ground:#fff;--bad:#8f1d16;--bad-ground:#fff}\n"
@@ -74,18 +78,18 @@ static const char style[] =
     "main{max-width:none;padding:0}\n"
     "*{-webkit-print-color-adjust:exact;print-color-adjust:exact}\n"
     "h2,h3,summary{break-after:avoid}\n"
-    "tr,figure,.verdict,.tile{break-inside:avoid}\n"
+    "tr,figure,.verdict,.tile,pre{break-inside:avoid}\n"
     "thead{display:table-header-group}\n"
-    ".page{break-before:page}\n"
     "table{font-size:8pt}\n"
     "th,td{padding:.2rem .4rem}\n"
     ".wide,figure{overflow:visible}\n"
-    "figure svg{min-width:0}\n"
+    "figure.broad{margin-inline:0}figure.broad svg{max-width:100%}\n"
+    ".note{font-size:8.5pt}\n"
     "pre{white-space:pre-wrap;overflow-wrap:anywhere;overflow:visible}\n"
     "details::details-content{content-visibility:visible;display:block;block-size:auto}\n"
     "}\n";
 
-static void put_escaped(wtl_text *out, const char *format, va_list arguments) WTL_PRINTF(2, 0);
+WTL_PRINTF(2, 0)
 static void put_escaped(wtl_text *out, const char *format, va_list arguments)
 {
     va_list again;
@@ -233,9 +237,9 @@ void wtl_html_fold_end(wtl_text *out)
     put(out, "</details>\n");
 }
 
-void wtl_html_figure(wtl_text *out)
+void wtl_html_figure(wtl_text *out, bool broad)
 {
-    put(out, "<figure>\n");
+    put(out, broad ? "<figure class=\"broad\">\n" : "<figure>\n");
 }
 
 void wtl_html_figure_end(wtl_text *out)

@@ -43,12 +43,14 @@ static void span_data(canvas *c)
 {
     c->x.low = c->y.low = INFINITY;
     c->x.high = c->y.high = -INFINITY;
+    c->x.whole = true; /* epochs, rounds */
     for (int s = 0; s < c->plot->series_count; s++) {
         for (int i = 0; i < c->plot->series[s].count; i++) {
             double x, y;
             if (point_of(&c->plot->series[s], i, c->plot->log_y, &x, &y)) {
                 c->x.low = fmin(c->x.low, x);
                 c->x.high = fmax(c->x.high, x);
+                c->x.whole = c->x.whole && x == floor(x);
                 c->y.low = fmin(c->y.low, y);
                 c->y.high = fmax(c->y.high, y);
             }

@@ -144,6 +144,7 @@ static void choose_unit(wtl_svg_axis *a, double step)
 void wtl_svg_linear_ticks(wtl_svg_axis *a, int wanted, bool snap)
 {
     double step = nice_step(a->high - a->low, wanted);
+    step = a->whole ? fmax(step, 1) : step;
     if (snap) {
         a->low = floor(a->low / step + 1e-9) * step;
         a->high = ceil(a->high / step - 1e-9) * step;

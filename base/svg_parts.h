@@ -21,6 +21,7 @@ typedef struct wtl_svg_axis {
     char label[WTL_SVG_MOST_TICKS][24];
     int ticks;
     bool log;
+    bool whole; /* of whole numbers: ticks are, too */
     /* of labels: digits behind the point, or -1 for as many as it takes */
     int decimals;
     double unit;

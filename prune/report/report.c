@@ -6,32 +6,38 @@
 #include "wattle/file.h"
 #include "wattle/memory.h"
 
-static bool has_file(const char *folder, const char *name, bool *failed)
+static wtl_status look_for(bool *there, const char *folder, const char *name, wtl_error *err)
 {
     char *path = wtl_path_join(folder, name);
-    bool there = path && wtl_file_exists(path);
-    *failed = *failed || !path;
+    if (!path) {
+        return wtl_fail(err, WTL_E_NOMEM, "%s: out of memory", folder);
+    }
+    *there = wtl_file_exists(path);
     wtl_free(path);
-    return there;
+    return WTL_OK;
 }
 
 static wtl_status put_page(wtl_text *page, const char *folder, wtl_error *err)
 {
-    bool failed = false;
-    bool compared = has_file(folder, "summary.json", &failed);
-    bool pruned = has_file(folder, "certificate.json", &failed);
-    bool begun = has_file(folder, "config.json", &failed);
-    if (failed) {
-        return wtl_fail(err, WTL_E_NOMEM, "%s: out of memory", folder);
+    enum { COMPARISON, RUN, BEGUN, KINDS };
+    static const char *const names[KINDS] = {
+        [COMPARISON] = "summary.json", [RUN] = "certificate.json", [BEGUN] = "config.json"};
+    bool there[KINDS];
+    wtl_status status = WTL_OK;
+    for (int i = 0; i < KINDS && status == WTL_OK; i++) {
+        status = look_for(&there[i], folder, names[i], err);
     }
-    if (compared || pruned) {
-        return compared ? wtl_report_comparison(page, folder, err)
-                        : wtl_report_run(page, folder, err);
+    if (status != WTL_OK) {
+        return status;
+    }
+    if (there[COMPARISON] || there[RUN]) {
+        return there[COMPARISON] ? wtl_report_comparison(page, folder, err)
+                                 : wtl_report_run(page, folder, err);
     }
     return wtl_fail(err, WTL_E_MISSING,
-                    begun ? "%s: not a finished pruning run or comparison: neither "
-                            "certificate.json nor summary.json is there"
-                          : "%s: holds no pruning run and no comparison",
+                    there[BEGUN] ? "%s: not a finished pruning run or comparison: neither "
+                                   "certificate.json nor summary.json is there"
+                                 : "%s: holds no pruning run and no comparison",
                     folder);
 }
 

@@ -205,6 +205,26 @@ void wtl_report_estimates(wtl_text *out, const wtl_prune_options *options, doubl
         options->hardware, options->pricing.batch, options->pricing.bits, search_images);
 }
 
+/* A value as in the file, but without quotes; of arrays the elements. */
+static void put_plain(wtl_text *out, const json_t *value)
+{
+    size_t i;
+    json_t *element;
+    if (json_is_string(value)) {
+        wtl_text_printf(out, "%s", json_string_value(value));
+    } else if (json_is_null(value)) {
+        wtl_text_printf(out, "null");
+    } else if (json_is_array(value)) {
+        json_array_foreach((json_t *)(uintptr_t)value, i, element)
+        {
+            wtl_text_printf(out, "%s", i ? ", " : "");
+            put_value(out, element);
+        }
+    } else {
+        put_value(out, value);
+    }
+}
+
 static void put_members(wtl_text *out, const char *group, json_t *object)
 {
     const char *key;
@@ -218,7 +238,7 @@ static void put_members(wtl_text *out, const char *group, json_t *object)
             continue;
         }
         wtl_text text = {0};
-        put_value(&text, value);
+        put_plain(&text, value);
         wtl_html_row(out);
         wtl_html_head_cell(out, "%s", name);
         out->failed = out->failed || text.failed;

@@ -14,34 +14,74 @@ typedef struct page {
 
 /* ---- reading ---- */
 
-static double number_of(const json_t *object, const char *key)
-{
-    const json_t *value = json_object_get(object, key);
-    return json_is_number(value) ? json_number_value(value) : (double)NAN;
-}
+#define NUMBER(name)                                                                           \
+    {                                                                                          \
+        name, WTL_REPORT_NUMBER, 0, -1e18, 1e18                                                \
+    }
+#define STRING(name)                                                                           \
+    {                                                                                          \
+        name, WTL_REPORT_TEXT, 0, 0, 0                                                         \
+    }
+#define COUNT(fields) ((int)(sizeof(fields) / sizeof *(fields)))
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
-}
+static const wtl_report_field point_fields[] = {
+    STRING("method"),  NUMBER("seed"),     NUMBER("budget"), NUMBER("energy"),
+    NUMBER("density"), NUMBER("val_top1"), NUMBER("top1"),   STRING("note"),
+};
+static const wtl_report_field row_fields[] = {
+    STRING("method"),        NUMBER("seeds"),
+    NUMBER("energy_mean"),   NUMBER("energy_sd"),
+    NUMBER("top1_mean"),     NUMBER("top1_sd"),
+    NUMBER("top5_mean"),     NUMBER("top5_sd"),
+    NUMBER("weights_mean"),  NUMBER("macs_mean"),
+    NUMBER("iso_seeds"),     NUMBER("iso_energy_mean"),
+    NUMBER("iso_energy_sd"), NUMBER("iso_top1_mean"),
+    NUMBER("iso_top1_sd"),   {"bounded", WTL_REPORT_BOOL, 0, 0, 0},
+    NUMBER("minutes_mean"),  NUMBER("peak_bytes"),
+};
+static const wtl_report_field layer_fields[] = {
+    STRING("net"), STRING("layer"), NUMBER("energy"), NUMBER("kept"), NUMBER("density"),
+};
+static const wtl_report_field summary_fields[] = {
+    STRING("net"),
+    STRING("checkpoint"),
+    STRING("data"),
+    {"seeds", WTL_REPORT_NEEDED, 0, 1, 1e6},
+    {"max_drop", WTL_REPORT_NEEDED, 0, 0, 100},
+    {"equal_energy", WTL_REPORT_NEEDED, 0, 0, 1},
+    NUMBER("train_images"),
+    NUMBER("val_images"),
+    NUMBER("test_images"),
+    NUMBER("search_images"),
+};
 
-/* What the page cannot do without. */
-static wtl_status check(const page *p, wtl_error *err)
+/* What the page cannot do without, and that everything is of its type. */
+static wtl_status check(page *p, wtl_error *err)
 {
-    static const char *const arrays[] = {"points", "rows", "budgets", "layers"};
+    static const struct {
+        const char *name;
+        const wtl_report_field *fields;
+        int count;
+    } arrays[] = {{"points", point_fields, COUNT(point_fields)},
+                  {"rows", row_fields, COUNT(row_fields)},
+                  {"layers", layer_fields, COUNT(layer_fields)}};
     static const char *const objects[] = {"dense", "ratios"};
-    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
-        if (!json_is_array(json_object_get(p->summary.root, arrays[i]))) {
-            return wtl_report_json_wrong(&p->summary, arrays[i], "an array", err);
-        }
+    union {
+        double number;
+        const char *text;
+    } unused;
+    wtl_status status = wtl_report_take(&p->summary, p->summary.root, summary_fields,
+                                        COUNT(summary_fields), &unused, err);
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays && status == WTL_OK; i++) {
+        status = wtl_report_check_array(&p->summary, arrays[i].name, arrays[i].fields,
+                                        arrays[i].count, err);
     }
-    for (size_t i = 0; i < sizeof objects / sizeof *objects; i++) {
+    for (size_t i = 0; i < sizeof objects / sizeof *objects && status == WTL_OK; i++) {
         if (!json_is_object(json_object_get(p->summary.root, objects[i]))) {
-            return wtl_report_json_wrong(&p->summary, objects[i], "an object", err);
+            status = wtl_report_json_wrong(&p->summary, objects[i], "an object", err);
         }
     }
-    return WTL_OK;
+    return status;
 }
 
 static const json_t *find_row(const page *p, const char *method)
@@ -50,7 +90,7 @@ static const json_t *find_row(const page *p, const char *method)
     json_t *row;
     json_array_foreach(json_object_get(p->summary.root, "rows"), i, row)
     {
-        if (method[0] && strcmp(text_of(row, "method"), method) == 0) {
+        if (method[0] && strcmp(wtl_report_text_of(row, "method"), method) == 0) {
             return row;
         }
     }
@@ -59,38 +99,59 @@ static const json_t *find_row(const page *p, const char *method)
 
 /* ---- verdict ---- */
 
+/* How surely `ratio` is what it is: a curve that never falls so far counts with its last budget
+ * and may cost less. */
+static const char *bound_of(bool wins, bool ours_bounded, bool theirs_bounded)
+{
+    if (ours_bounded == theirs_bounded) {
+        return ours_bounded ? "about " : "";
+    }
+    return ours_bounded == wins ? "at least " : "at most ";
+}
+
 static void say(wtl_text *out, const page *p, const json_t *ours, const json_t *theirs)
 {
     wtl_report_number our, their, times, drop;
-    double a = number_of(ours, "iso_energy_mean"), b = number_of(theirs, "iso_energy_mean");
-    bool wins = a < b;
+    double a = wtl_report_number_of(ours, "iso_energy_mean");
+    double b = wtl_report_number_of(theirs, "iso_energy_mean");
+    double ratio = a < b ? b / a : a / b;
+    bool wins = a < b, even = ratio < 1.005;
     bool ours_bounded = json_is_true(json_object_get(ours, "bounded"));
     bool theirs_bounded = json_is_true(json_object_get(theirs, "bounded"));
     wtl_text said = {0};
-    wtl_text_printf(
-        &said,
-        "At %s points less top-1 energy-aware pruning needs %s%s of the dense energy, "
-        "%s needs %s%s: %s%s %s energy",
-        wtl_report_exact(drop, number_of(p->summary.root, "max_drop")),
-        ours_bounded ? "at most " : "", wtl_report_percent(our, a), text_of(theirs, "method"),
-        theirs_bounded ? "at most " : "", wtl_report_percent(their, b),
-        ours_bounded || theirs_bounded ? "about " : "",
-        wtl_report_times(times, wins ? b / a : a / b), wins ? "less" : "more");
+    wtl_text_printf(&said,
+                    "At equal accuracy (%s less top-1) energy-aware pruning needs %s%s "
+                    "of the dense energy, the best magnitude baseline (%s) %s%s: ",
+                    wtl_report_points(drop, wtl_report_number_of(p->summary.root, "max_drop")),
+                    ours_bounded ? "at most " : "", wtl_report_percent(our, a),
+                    wtl_report_text_of(theirs, "method"), theirs_bounded ? "at most " : "",
+                    wtl_report_percent(their, b));
+    if (even) {
+        wtl_text_printf(&said, "as much");
+    } else {
+        wtl_text_printf(&said, "%s%s %s", bound_of(wins, ours_bounded, theirs_bounded),
+                        wtl_report_times(times, ratio), wins ? "less" : "more");
+    }
     out->failed = out->failed || said.failed;
     wtl_html_verdict(
-        out, wins ? WTL_HTML_GOOD : WTL_HTML_BAD, said.bytes ? said.bytes : "",
-        "Interpolated along the budgets, on test images, mean over seeds; energies are "
-        "estimates. The networks that were chosen on validation images are below.");
+        out,
+        even   ? WTL_HTML_PLAIN
+        : wins ? WTL_HTML_GOOD
+               : WTL_HTML_BAD,
+        said.bytes ? said.bytes : "",
+        "Interpolated along the budgets, on test images, mean over seeds; energies "
+        "are estimates. The networks that were chosen on validation images are "
+        "below.");
     wtl_text_clear(&said);
 }
 
 static void put_verdict(wtl_text *out, const page *p)
 {
     const json_t *ratios = json_object_get(p->summary.root, "ratios");
-    const json_t *ours = find_row(p, text_of(ratios, "energy_aware"));
-    const json_t *theirs = find_row(p, text_of(ratios, "best_magnitude"));
-    if (ours && theirs && !isnan(number_of(ours, "iso_energy_mean")) &&
-        !isnan(number_of(theirs, "iso_energy_mean"))) {
+    const json_t *ours = find_row(p, wtl_report_text_of(ratios, "energy_aware"));
+    const json_t *theirs = find_row(p, wtl_report_text_of(ratios, "best_magnitude"));
+    if (ours && theirs && !isnan(wtl_report_number_of(ours, "iso_energy_mean")) &&
+        !isnan(wtl_report_number_of(theirs, "iso_energy_mean"))) {
         say(out, p, ours, theirs);
     } else {
         wtl_html_verdict(
@@ -130,30 +191,36 @@ static void put_equal_accuracy(wtl_text *out, const page *p)
     wtl_html_table(out, heads, 7);
     wtl_html_row(out);
     wtl_html_head_cell(out, "original");
-    put_mean(out, number_of(dense, "top1"), NAN, false);
-    put_mean(out, number_of(dense, "top5"), NAN, false);
-    wtl_html_number_cell(out, "%s", wtl_report_amount(a, number_of(dense, "weights")));
-    wtl_html_number_cell(out, "%s", wtl_report_amount(b, number_of(dense, "macs")));
+    put_mean(out, wtl_report_number_of(dense, "top1"), NAN, false);
+    put_mean(out, wtl_report_number_of(dense, "top5"), NAN, false);
+    wtl_html_number_cell(out, "%s",
+                         wtl_report_amount(a, wtl_report_number_of(dense, "weights")));
+    wtl_html_number_cell(out, "%s", wtl_report_amount(b, wtl_report_number_of(dense, "macs")));
     wtl_html_number_cell(out, "100 %%");
     wtl_html_number_cell(out, "%s", "");
     json_array_foreach(json_object_get(p->summary.root, "rows"), i, row)
     {
         wtl_html_row(out);
-        wtl_html_head_cell(out, "%s", text_of(row, "method"));
-        put_mean(out, number_of(row, "top1_mean"), number_of(row, "top1_sd"), false);
-        put_mean(out, number_of(row, "top5_mean"), number_of(row, "top5_sd"), false);
-        wtl_html_number_cell(out, "%s", wtl_report_amount(a, number_of(row, "weights_mean")));
-        wtl_html_number_cell(out, "%s", wtl_report_amount(b, number_of(row, "macs_mean")));
-        put_mean(out, number_of(row, "energy_mean"), number_of(row, "energy_sd"), true);
-        wtl_html_number_cell(out, "%.0f", number_of(row, "seeds"));
+        wtl_html_head_cell(out, "%s", wtl_report_text_of(row, "method"));
+        put_mean(out, wtl_report_number_of(row, "top1_mean"),
+                 wtl_report_number_of(row, "top1_sd"), false);
+        put_mean(out, wtl_report_number_of(row, "top5_mean"),
+                 wtl_report_number_of(row, "top5_sd"), false);
+        wtl_html_number_cell(out, "%s",
+                             wtl_report_amount(a, wtl_report_number_of(row, "weights_mean")));
+        wtl_html_number_cell(out, "%s",
+                             wtl_report_amount(b, wtl_report_number_of(row, "macs_mean")));
+        put_mean(out, wtl_report_number_of(row, "energy_mean"),
+                 wtl_report_number_of(row, "energy_sd"), true);
+        wtl_html_number_cell(out, "%.0f", wtl_report_number_of(row, "seeds"));
     }
     wtl_html_table_end(out);
     wtl_html_note(
         out,
-        "Of each seed the cheapest network that loses at most %s points of top-1 on "
+        "Of each seed the cheapest network that loses at most %s of top-1 on "
         "validation images; accuracies are of the test images, mean \xc2\xb1 standard "
         "deviation over seeds. A dash: no network of the ladder is within the limit.",
-        wtl_report_exact(a, number_of(p->summary.root, "max_drop")));
+        wtl_report_points(a, wtl_report_number_of(p->summary.root, "max_drop")));
 }
 
 static void put_interpolated(wtl_text *out, const page *p)
@@ -169,20 +236,23 @@ static void put_interpolated(wtl_text *out, const page *p)
     json_array_foreach(json_object_get(p->summary.root, "rows"), i, row)
     {
         wtl_html_row(out);
-        wtl_html_head_cell(out, "%s%s", text_of(row, "method"),
+        wtl_html_head_cell(out, "%s%s", wtl_report_text_of(row, "method"),
                            json_is_true(json_object_get(row, "bounded")) ? " (at most)" : "");
-        put_mean(out, number_of(row, "iso_energy_mean"), number_of(row, "iso_energy_sd"), true);
-        put_mean(out, number_of(row, "iso_top1_mean"), number_of(row, "iso_top1_sd"), false);
-        wtl_html_number_cell(out, "%s", wtl_report_fixed(a, number_of(row, "minutes_mean"), 1));
-        wtl_html_number_cell(out, "%s", wtl_report_bytes(b, number_of(row, "peak_bytes")));
+        put_mean(out, wtl_report_number_of(row, "iso_energy_mean"),
+                 wtl_report_number_of(row, "iso_energy_sd"), true);
+        put_mean(out, wtl_report_number_of(row, "iso_top1_mean"),
+                 wtl_report_number_of(row, "iso_top1_sd"), false);
+        wtl_html_number_cell(out, "%s",
+                             wtl_report_fixed(a, wtl_report_number_of(row, "minutes_mean"), 1));
+        wtl_html_number_cell(out, "%s",
+                             wtl_report_bytes(b, wtl_report_number_of(row, "peak_bytes")));
     }
     wtl_html_table_end(out);
-    wtl_html_note(
-        out,
-        "Energy where the test top-1 is %s points below the dense network's, and test "
-        "top-1 at %s of the dense energy. The peak is of the process so far.",
-        wtl_report_exact(a, number_of(p->summary.root, "max_drop")),
-        wtl_report_percent(b, number_of(p->summary.root, "equal_energy")));
+    wtl_html_note(out,
+                  "Energy where the test top-1 is %s below the dense network's, and test "
+                  "top-1 at %s of the dense energy. The peak is of the process so far.",
+                  wtl_report_points(a, wtl_report_number_of(p->summary.root, "max_drop")),
+                  wtl_report_percent(b, wtl_report_number_of(p->summary.root, "equal_energy")));
 }
 
 static void put_points(wtl_text *out, const page *p)
@@ -197,15 +267,20 @@ static void put_points(wtl_text *out, const page *p)
     json_array_foreach(json_object_get(p->summary.root, "points"), i, point)
     {
         wtl_html_row(out);
-        wtl_html_head_cell(out, "%s", text_of(point, "method"));
-        wtl_html_number_cell(out, "%s", wtl_report_count(n[0], number_of(point, "seed")));
-        wtl_html_number_cell(out, "%s", wtl_report_percent(n[1], number_of(point, "budget")));
-        wtl_html_number_cell(out, "%s", wtl_report_percent(n[2], number_of(point, "energy")));
-        wtl_html_number_cell(out, "%s", wtl_report_percent(n[3], number_of(point, "density")));
+        wtl_html_head_cell(out, "%s", wtl_report_text_of(point, "method"));
         wtl_html_number_cell(out, "%s",
-                             wtl_report_fixed(n[4], number_of(point, "val_top1"), 2));
-        wtl_html_number_cell(out, "%s", wtl_report_fixed(n[5], number_of(point, "top1"), 2));
-        wtl_html_cell(out, "%s", text_of(point, "note"));
+                             wtl_report_count(n[0], wtl_report_number_of(point, "seed")));
+        wtl_html_number_cell(out, "%s",
+                             wtl_report_percent(n[1], wtl_report_number_of(point, "budget")));
+        wtl_html_number_cell(out, "%s",
+                             wtl_report_percent(n[2], wtl_report_number_of(point, "energy")));
+        wtl_html_number_cell(out, "%s",
+                             wtl_report_percent(n[3], wtl_report_number_of(point, "density")));
+        wtl_html_number_cell(
+            out, "%s", wtl_report_fixed(n[4], wtl_report_number_of(point, "val_top1"), 2));
+        wtl_html_number_cell(out, "%s",
+                             wtl_report_fixed(n[5], wtl_report_number_of(point, "top1"), 2));
+        wtl_html_cell(out, "%s", wtl_report_text_of(point, "note"));
     }
     wtl_html_table_end(out);
     wtl_html_fold_end(out);
@@ -214,7 +289,7 @@ static void put_points(wtl_text *out, const page *p)
 static void put_layers(wtl_text *out, const page *p)
 {
     static const char *const heads[] = {"network", "layer", "#energy", "#weights kept",
-                                        "density"};
+                                        "#density"};
     wtl_report_number a, b;
     size_t i;
     json_t *layer;
@@ -223,11 +298,13 @@ static void put_layers(wtl_text *out, const page *p)
     json_array_foreach(json_object_get(p->summary.root, "layers"), i, layer)
     {
         wtl_html_row(out);
-        wtl_html_head_cell(out, "%s", text_of(layer, "net"));
-        wtl_html_cell(out, "%s", text_of(layer, "layer"));
-        wtl_html_number_cell(out, "%s", wtl_report_amount(a, number_of(layer, "energy")));
-        wtl_html_number_cell(out, "%s", wtl_report_count(b, number_of(layer, "kept")));
-        wtl_html_share_cell(out, number_of(layer, "density"));
+        wtl_html_head_cell(out, "%s", wtl_report_text_of(layer, "net"));
+        wtl_html_cell(out, "%s", wtl_report_text_of(layer, "layer"));
+        wtl_html_number_cell(out, "%s",
+                             wtl_report_amount(a, wtl_report_number_of(layer, "energy")));
+        wtl_html_number_cell(out, "%s",
+                             wtl_report_count(b, wtl_report_number_of(layer, "kept")));
+        wtl_html_share_cell(out, wtl_report_number_of(layer, "density"));
     }
     wtl_html_table_end(out);
     wtl_html_fold_end(out);
@@ -248,19 +325,19 @@ static void put_protocol(wtl_text *out, const page *p, const wtl_prune_options *
         "order "
         "for each seed, and were fine-tuned for the same number of steps to each budget. "
         "Corrections that bring the energy onto its budget add up to a quarter epoch each.",
-        text_of(s, "checkpoint"), text_of(s, "data"));
+        wtl_report_text_of(s, "checkpoint"), wtl_report_text_of(s, "data"));
     wtl_html_paragraph(out,
                        "Images never overlap: %s to train on (%s search images are some of "
                        "them), %s to choose by, "
                        "%s to test, which each network saw once.",
-                       wtl_report_count(train, number_of(s, "train_images")),
-                       wtl_report_count(search, number_of(s, "search_images")),
-                       wtl_report_count(val, number_of(s, "val_images")),
-                       wtl_report_count(test, number_of(s, "test_images")));
-    wtl_report_estimates(out, options, number_of(s, "search_images"));
+                       wtl_report_count(train, wtl_report_number_of(s, "train_images")),
+                       wtl_report_count(search, wtl_report_number_of(s, "search_images")),
+                       wtl_report_count(val, wtl_report_number_of(s, "val_images")),
+                       wtl_report_count(test, wtl_report_number_of(s, "test_images")));
+    wtl_report_estimates(out, options, wtl_report_number_of(s, "search_images"));
     json_array_foreach(json_object_get(s, "rows"), i, row)
     {
-        const char *method = text_of(row, "method");
+        const char *method = wtl_report_text_of(row, "method");
         wtl_html_paragraph(out, "%s: %s", method, wtl_report_method(method));
     }
     wtl_html_fold(out, "All options", false);
@@ -269,22 +346,27 @@ static void put_protocol(wtl_text *out, const page *p, const wtl_prune_options *
     wtl_html_section_end(out);
 }
 
+/* The elements (of objects: their `key`) with commas between, as one word of a shell. */
 static void put_list(wtl_text *out, const json_t *array, const char *key)
 {
     size_t i;
     json_t *value;
+    wtl_text list = {0};
     json_array_foreach((json_t *)(uintptr_t)array, i, value)
     {
         wtl_report_number number;
-        wtl_text_printf(out, "%s%s", i ? "," : "",
-                        key ? text_of(value, key)
+        wtl_text_printf(&list, "%s%s", i ? "," : "",
+                        key ? wtl_report_text_of(value, key)
                             : wtl_report_exact(number, json_number_value(value)));
     }
+    wtl_report_quote(out, list.bytes ? list.bytes : "");
+    out->failed = out->failed || list.failed;
+    wtl_text_clear(&list);
 }
 
 static void put_commands(wtl_text *out, const page *p, const wtl_prune_options *options)
 {
-    static const char *const leave[] = {"checkpoint",    "data",     "threads", "method",
+    static const char *const leave[] = {"checkpoint",    "data",     "method",
                                         "target_energy", "max_drop", NULL};
     const json_t *s = p->summary.root;
     wtl_report_number drop, energy;
@@ -293,13 +375,14 @@ static void put_commands(wtl_text *out, const page *p, const wtl_prune_options *
     wtl_report_quote(&command, options->checkpoint);
     wtl_text_printf(&command, " \\\n    --data ");
     wtl_report_quote(&command, options->data);
-    wtl_text_printf(&command, " --out DIR --threads %d \\\n    --methods ", options->threads);
+    wtl_text_printf(&command, " --out DIR \\\n    --methods ");
     put_list(&command, json_object_get(s, "rows"), "method");
     wtl_text_printf(&command, " \\\n    --budgets ");
     put_list(&command, json_object_get(s, "budgets"), NULL);
     wtl_text_printf(&command, " \\\n    --seeds %.0f --max-drop %s --equal-energy %s",
-                    number_of(s, "seeds"), wtl_report_exact(drop, number_of(s, "max_drop")),
-                    wtl_report_exact(energy, number_of(s, "equal_energy")));
+                    wtl_report_number_of(s, "seeds"),
+                    wtl_report_exact(drop, wtl_report_number_of(s, "max_drop")),
+                    wtl_report_exact(energy, wtl_report_number_of(s, "equal_energy")));
     wtl_report_options(&command, &beyond, options, leave);
     wtl_text_printf(&command, "\nwattle report DIR\n");
     out->failed = out->failed || command.failed || beyond.failed;
@@ -324,12 +407,13 @@ static wtl_status put_page(wtl_text *out, const page *p, wtl_error *err)
     if (status != WTL_OK) {
         return status;
     }
-    char *title = wtl_format("Pruning %s, methods compared", text_of(p->summary.root, "net"));
+    char *title =
+        wtl_format("Pruning %s, methods compared", wtl_report_text_of(p->summary.root, "net"));
     out->failed = out->failed || !title;
-    wtl_html_begin(out, title ? title : "Pruning methods compared");
+    wtl_html_begin(out, title ? title : "");
     wtl_free(title);
     put_verdict(out, p);
-    status = wtl_report_svg(out, p->folder, "plots/pareto.svg", err);
+    status = wtl_report_svg(out, p->folder, "plots/pareto.svg", false, err);
     if (status != WTL_OK) {
         return status;
     }
@@ -339,9 +423,9 @@ static wtl_status put_page(wtl_text *out, const page *p, wtl_error *err)
     put_points(out, p);
     wtl_html_section_end(out);
     wtl_html_section(out, "energy", "Where the energy goes");
-    status = wtl_report_svg(out, p->folder, "plots/bars.svg", err);
+    status = wtl_report_svg(out, p->folder, "plots/bars.svg", false, err);
     if (status == WTL_OK) {
-        status = wtl_report_svg(out, p->folder, "plots/layers.svg", err);
+        status = wtl_report_svg(out, p->folder, "plots/layers.svg", true, err);
     }
     put_layers(out, p);
     wtl_html_section_end(out);

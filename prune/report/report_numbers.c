@@ -116,6 +116,14 @@ const char *wtl_report_bytes(wtl_report_number text, double bytes)
     return text;
 }
 
+const char *wtl_report_points(wtl_report_number text, double points)
+{
+    wtl_report_number number;
+    snprintf(text, WTL_REPORT_NUMBER_SIZE, "%.24s point%s", wtl_report_exact(number, points),
+             points == 1 ? "" : "s");
+    return text;
+}
+
 const char *wtl_report_exact(wtl_report_number text, double value)
 {
     for (int digits = 6; digits <= 17; digits++) {

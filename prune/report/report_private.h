@@ -20,7 +20,8 @@ enum {
 typedef struct wtl_report_json {
     char *path; /* for messages */
     char *text;
-    json_t *root; /* an object */
+    json_t *root;      /* an object */
+    const char *place; /* in `text`: what is read now, or NULL for all of it */
 } wtl_report_json;
 
 /* Read folder/name. WTL_E_FORMAT with "FILE:LINE: ..." */
@@ -28,7 +29,7 @@ wtl_status wtl_report_json_read(wtl_report_json *out, const char *folder, const 
                                 wtl_error *err) WTL_MUST_CHECK;
 void wtl_report_json_clear(wtl_report_json *json);
 
-/* WTL_E_FORMAT: "FILE:LINE: KEY must be WHAT", at the first line that has the key. */
+/* WTL_E_FORMAT: "FILE:LINE: KEY must be WHAT", at json->place or the first line with the key. */
 wtl_status wtl_report_json_wrong(const wtl_report_json *json, const char *key, const char *what,
                                  wtl_error *err);
 
@@ -56,6 +57,16 @@ wtl_status wtl_report_take(const wtl_report_json *json, const json_t *object,
                            const wtl_report_field *fields, int count, void *to,
                            wtl_error *err) WTL_MUST_CHECK;
 
+/* Whether root[name], or `root` itself where name is NULL, is an array of objects and each has
+ * these members, when their offsets are taken to be 0. */
+wtl_status wtl_report_check_array(wtl_report_json *json, const char *name,
+                                  const wtl_report_field *fields, int count,
+                                  wtl_error *err) WTL_MUST_CHECK;
+
+/* A member, NaN or "" where there is none. */
+double wtl_report_number_of(const json_t *object, const char *key);
+const char *wtl_report_text_of(const json_t *object, const char *key);
+
 /* Rows of a CSV file as structs of `size` bytes; texts point into *text. Columns may come in
  * any order, and others beside them. An empty field is NaN, or "".
  * *rows and *text are freed by wtl_free(). */
@@ -66,7 +77,7 @@ wtl_status wtl_report_csv_read(void **rows, int *count, char **text, size_t size
 
 /* Append folder/name, a plot of wattle/svg.h. Anything that is not of such a plot - scripts,
  * links, unknown elements or attributes - is WTL_E_FORMAT. */
-wtl_status wtl_report_svg(wtl_text *out, const char *folder, const char *name,
+wtl_status wtl_report_svg(wtl_text *out, const char *folder, const char *name, bool broad,
                           wtl_error *err) WTL_MUST_CHECK;
 
 /* The check alone; `file` is for messages. */
@@ -90,6 +101,8 @@ const char *wtl_report_percent(wtl_report_number text, double share);
 const char *wtl_report_fixed(wtl_report_number text, double value, int decimals);
 /* "3.2\u00d7" */
 const char *wtl_report_times(wtl_report_number text, double ratio);
+/* "1 point", "0.5 points" */
+const char *wtl_report_points(wtl_report_number text, double points);
 /* 4000 as "1 h 06 min" */
 const char *wtl_report_duration(wtl_report_number text, double seconds);
 /* "512 MiB" */

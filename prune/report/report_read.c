@@ -69,25 +69,62 @@ void wtl_report_json_clear(wtl_report_json *json)
     *json = (wtl_report_json){.root = NULL};
 }
 
-/* The first line that has "key", or 1: jansson keeps no places. */
-static int line_of(const char *text, const char *key)
+/* Where "key": is first in `text`, or NULL. */
+static const char *find_key(const char *text, const char *key)
 {
     size_t length = strlen(key);
-    int line = 1;
-    for (const char *c = text; *c; c++) {
-        line += *c == '\n';
-        if (*c == '"' && strncmp(c + 1, key, length) == 0 && c[1 + length] == '"') {
-            return line;
+    for (; (text = strchr(text, '"')); text++) {
+        const char *end = text + 1 + length;
+        if (strncmp(text + 1, key, length) == 0 && *end == '"' &&
+            end[1 + strspn(end + 1, " \t\r\n")] == ':') {
+            return text;
         }
     }
-    return 1;
+    return NULL;
+}
+
+/* jansson keeps no places: they are looked for when they are needed. */
+static int line_of(const wtl_report_json *json, const char *key)
+{
+    const char *place = json->place;
+    int line = 1;
+    if (!place && json_object_get(json->root, key)) {
+        place = find_key(json->text, key);
+    }
+    for (const char *c = json->text; place && c < place; c++) {
+        line += *c == '\n';
+    }
+    return line;
+}
+
+/* The place behind the `skipped`-th object or array inside the array that begins at `text`:
+ * where the next begins. */
+static const char *skip_elements(const char *text, size_t skipped)
+{
+    int depth = 0;
+    bool quoted = false;
+    for (; *text; text++) {
+        if (quoted) {
+            quoted = *text != '"';
+            text += *text == '\\' && text[1];
+        } else if (*text == '"') {
+            quoted = true;
+        } else if (*text == '{' || *text == '[') {
+            if (++depth == 2 && skipped-- == 0) {
+                break;
+            }
+        } else if (*text == '}' || *text == ']') {
+            depth--;
+        }
+    }
+    return text;
 }
 
 wtl_status wtl_report_json_wrong(const wtl_report_json *json, const char *key, const char *what,
                                  wtl_error *err)
 {
-    return wtl_fail(err, WTL_E_FORMAT, "%s:%d: %s must be %s", json->path,
-                    line_of(json->text, key), key, what);
+    return wtl_fail(err, WTL_E_FORMAT, "%s:%d: %s must be %s", json->path, line_of(json, key),
+                    key, what);
 }
 
 static wtl_status wrong_number(const wtl_report_json *json, const wtl_report_field *field,
@@ -144,6 +181,60 @@ wtl_status wtl_report_take(const wtl_report_json *json, const json_t *object,
         status = take(json, object, &fields[i], to, err);
     }
     return status;
+}
+
+/* Where element `index` of the array is; of JSON lines, that line. */
+static const char *place_of(const wtl_report_json *json, const char *name, size_t index)
+{
+    const char *at = json->text;
+    if (name) {
+        const char *key = find_key(at, name);
+        at = key ? skip_elements(key + strlen(name) + 2, index) : at;
+    } else {
+        for (; index > 0 && (at = strchr(at, '\n')); index--) {
+            at++;
+        }
+    }
+    return at;
+}
+
+wtl_status wtl_report_check_array(wtl_report_json *json, const char *name,
+                                  const wtl_report_field *fields, int count, wtl_error *err)
+{
+    union {
+        double number;
+        const char *text;
+        bool truth;
+    } unused;
+    const json_t *array = name ? json_object_get(json->root, name) : json->root;
+    size_t length = json_array_size(array);
+    wtl_status status =
+        json_is_array(array) ? WTL_OK : wtl_report_json_wrong(json, name, "an array", err);
+    for (size_t i = 0; i < length && status == WTL_OK; i++) {
+        const json_t *element = json_array_get(array, i);
+        if (!json_is_object(element)) {
+            return wtl_report_json_wrong(json, name ? name : "a line", "an array of objects",
+                                         err);
+        }
+        status = wtl_report_take(json, element, fields, count, &unused, NULL);
+        if (status != WTL_OK) { /* looking for places is slow: only then */
+            json->place = place_of(json, name, i);
+            return wtl_report_take(json, element, fields, count, &unused, err);
+        }
+    }
+    return status;
+}
+
+double wtl_report_number_of(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    return json_is_number(value) ? json_number_value(value) : (double)NAN;
+}
+
+const char *wtl_report_text_of(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : "";
 }
 
 /* ---- JSON lines ---- */

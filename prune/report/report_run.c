@@ -6,6 +6,7 @@
 
 #include <math.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 
 /* ---- what is read ---- */
@@ -23,11 +24,11 @@ typedef struct certificate {
 #define AT(member) offsetof(certificate, member)
 #define NEEDED(member)                                                                         \
     {                                                                                          \
-#member, WTL_REPORT_NEEDED, AT(member), -1e18, 1e18                                    \
+#member, WTL_REPORT_NEEDED, AT(member), 0, 1e18                                        \
     }
 #define NUMBER(member)                                                                         \
     {                                                                                          \
-#member, WTL_REPORT_NUMBER, AT(member), -1e18, 1e18                                    \
+#member, WTL_REPORT_NUMBER, AT(member), 0, 1e18                                        \
     }
 #define STRING(member)                                                                         \
     {                                                                                          \
@@ -48,7 +49,7 @@ static const wtl_report_field certificate_fields[] = {
     NEEDED(dense_energy),
     NEEDED(pruned_energy),
     NUMBER(drop_asked),
-    NEEDED(drop),
+    {"drop", WTL_REPORT_NEEDED, AT(drop), -100, 100},
     NEEDED(dense_top1),
     NEEDED(dense_top5),
     NEEDED(top1),
@@ -85,8 +86,8 @@ static const wtl_report_field layer_fields[] = {
     NEEDED(energy_after),
     NEEDED(macs_before),
     NEEDED(macs_after),
-    {"ifmap_density_after", WTL_REPORT_NUMBER, AT(ifmap_after), -1e18, 1e18},
-    {"ofmap_density_after", WTL_REPORT_NUMBER, AT(ofmap_after), -1e18, 1e18},
+    {"ifmap_density_after", WTL_REPORT_NUMBER, AT(ifmap_after), 0, 1e18},
+    {"ofmap_density_after", WTL_REPORT_NUMBER, AT(ofmap_after), 0, 1e18},
 };
 #undef AT
 
@@ -97,11 +98,30 @@ typedef struct round_row {
 
 #define AT(member) offsetof(round_row, member)
 static const wtl_report_field round_fields[] = {
-    NEEDED(round),    NEEDED(goal),     NEEDED(energy),   NEEDED(density),
-    NEEDED(val_loss), NEEDED(val_top1), NEEDED(val_top5), NEEDED(drop),
-    NEEDED(epochs),   NEEDED(held),     NUMBER(seconds),
+    NEEDED(round),    NUMBER(goal),
+    NEEDED(energy),   NEEDED(density),
+    NEEDED(val_loss), NEEDED(val_top1),
+    NEEDED(val_top5), {"drop", WTL_REPORT_NEEDED, AT(drop), -100, 100},
+    NEEDED(epochs),   NEEDED(held),
+    NUMBER(seconds),
 };
 #undef AT
+
+/* Of all lines of plan.jsonl: what a line does not have is null. */
+static const wtl_report_field plan_fields[] = {
+    {"event", WTL_REPORT_TEXT, 0, 0, 0},
+    {"round", WTL_REPORT_NEEDED, 0, 0, 1e9},
+    {"layer", WTL_REPORT_TEXT, 0, 0, 0},
+    {"what", WTL_REPORT_TEXT, 0, 0, 0},
+    {"why", WTL_REPORT_TEXT, 0, 0, 0},
+    {"weights", WTL_REPORT_NUMBER, 0, 0, 1e18},
+    {"kept_before", WTL_REPORT_NUMBER, 0, 0, 1e18},
+    {"kept_after", WTL_REPORT_NUMBER, 0, 0, 1e18},
+    {"error_before", WTL_REPORT_NUMBER, 0, 0, 1e18},
+    {"error_removal", WTL_REPORT_NUMBER, 0, 0, 1e18},
+    {"error_restoral", WTL_REPORT_NUMBER, 0, 0, 1e18},
+    {"error", WTL_REPORT_NUMBER, 0, 0, 1e18},
+};
 
 #define COUNT(fields) ((int)(sizeof(fields) / sizeof *(fields)))
 
@@ -142,8 +162,12 @@ static wtl_status read_page(page *p, const char *folder, wtl_error *err)
                                      sizeof *p->rounds, round_fields, COUNT(round_fields),
                                      folder, "metrics.csv", err);
     }
-    return status == WTL_OK ? wtl_report_lines_read(&p->plan, folder, "plan.jsonl", err)
-                            : status;
+    if (status == WTL_OK) {
+        status = wtl_report_lines_read(&p->plan, folder, "plan.jsonl", err);
+    }
+    return status == WTL_OK
+               ? wtl_report_check_array(&p->plan, NULL, plan_fields, COUNT(plan_fields), err)
+               : status;
 }
 
 static void close_page(page *p)
@@ -170,9 +194,10 @@ static void put_verdict(wtl_text *out, const page *p)
         wtl_text_printf(&said, " (asked %s)", wtl_report_percent(asked, c->energy_asked));
     }
     wtl_text_printf(&said, " at %s points %s %s", wtl_report_fixed(drop, fabs(c->drop), 2),
-                    c->drop < 0 ? "more" : "less", c->metric);
+                    c->drop < 0 ? "more" : "less",
+                    strcmp(c->metric, "top5") == 0 ? "top-5" : "top-1");
     if (!isnan(c->drop_asked)) {
-        wtl_text_printf(&said, " (at most %s asked)", wtl_report_exact(limit, c->drop_asked));
+        wtl_text_printf(&said, " (asked at most %s)", wtl_report_exact(limit, c->drop_asked));
     }
     wtl_text_printf(&said, " on %s validation images: %s",
                     wtl_report_count(images, c->val_images),
@@ -198,7 +223,7 @@ static void put_tiles(wtl_text *out, const page *p)
     wtl_report_number a, b;
     wtl_html_tiles(out);
     put_tile(out, "less energy, estimated", wtl_report_times(a, 1 / c->energy),
-             "of dense, the floor is", wtl_report_percent(b, c->floor));
+             "at the very most", wtl_report_times(b, 1 / c->floor));
     put_tile(out, "top-1", wtl_report_fixed(a, c->top1, 2), "dense",
              wtl_report_fixed(b, c->dense_top1, 2));
     put_tile(out, "top-5", wtl_report_fixed(a, c->top5, 2), "dense",
@@ -207,14 +232,27 @@ static void put_tiles(wtl_text *out, const page *p)
              wtl_report_amount(b, c->weights));
     put_tile(out, "MACs not skipped", wtl_report_amount(a, c->macs_after), "dense",
              wtl_report_amount(b, c->macs_before));
-    put_tile(out, "it took", wtl_report_duration(a, c->seconds), "with memory of",
+    put_tile(out, "it took", wtl_report_duration(a, c->seconds), "peak memory",
              wtl_report_bytes(b, c->peak_bytes));
     wtl_html_tiles_end(out);
 }
 
-static void put_comparison(wtl_text *out, const page *p)
+static void put_accuracy_row(wtl_text *out, const char *name, double before, double after)
 {
-    static const char *const heads[] = {"", "#dense", "#pruned", "#dense / pruned"};
+    wtl_report_number a, b, change;
+    wtl_html_row(out);
+    wtl_html_head_cell(out, "%s", name);
+    wtl_html_number_cell(out, "%s %%", wtl_report_fixed(a, before, 2));
+    wtl_html_number_cell(out, "%s %%", wtl_report_fixed(b, after, 2));
+    wtl_html_number_cell(out, "%s%s points", after >= before ? "+" : "\xe2\x88\x92",
+                         wtl_report_fixed(change, fabs(after - before), 2));
+    wtl_html_cell(out, "%s", "");
+}
+
+static void put_key_figures(wtl_text *out, const page *p)
+{
+    static const char *const heads[] = {"", "#dense", "#pruned", "#pruned / dense",
+                                        "#dense / pruned"};
     const certificate *c = &p->c;
     const struct {
         const char *name;
@@ -222,23 +260,31 @@ static void put_comparison(wtl_text *out, const page *p)
     } rows[] = {{"Energy an image, estimated", c->dense_energy, c->pruned_energy},
                 {"Weights that are not zero", c->weights_before, c->weights_kept},
                 {"MACs that are not skipped", c->macs_before, c->macs_after}};
-    wtl_report_number a, b, ratio;
-    wtl_html_table(out, heads, 4);
+    wtl_report_number a, b, share, ratio;
+    wtl_html_table(out, heads, 5);
+    put_accuracy_row(out, "Top-1, validation images", c->dense_top1, c->top1);
+    put_accuracy_row(out, "Top-5, validation images", c->dense_top5, c->top5);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         wtl_html_row(out);
         wtl_html_head_cell(out, "%s", rows[i].name);
         wtl_html_number_cell(out, "%s", wtl_report_amount(a, rows[i].before));
         wtl_html_number_cell(out, "%s", wtl_report_amount(b, rows[i].after));
         wtl_html_number_cell(out, "%s",
+                             wtl_report_percent(share, rows[i].after / rows[i].before));
+        wtl_html_number_cell(out, "%s",
                              wtl_report_times(ratio, rows[i].before / rows[i].after));
     }
     wtl_html_table_end(out);
     wtl_html_note(
         out,
-        "Energy on %s held-out images: %s of dense. A MAC is skipped where its weight or "
-        "its activation is zero.",
+        "The unit of energy is one 16-bit multiply-accumulate (MAC). A MAC is skipped where "
+        "its "
+        "weight or its activation is zero; with none skipped an image takes %s. Zeros of "
+        "activations are those of the search images; on %s validation images the pruned "
+        "network comes to %s of dense. With every prunable weight gone %s would be left.",
+        wtl_report_amount(share, c->macs),
         wtl_report_count(a, fmin(c->search_images, c->val_images)),
-        wtl_report_percent(b, c->energy_held_out));
+        wtl_report_percent(b, c->energy_held_out), wtl_report_percent(ratio, c->floor));
 }
 
 /* ---- layers ---- */
@@ -263,7 +309,7 @@ static void put_layer_bars(wtl_text *out, const page *p)
                                .bar_count = p->layer_count,
                                .views = &view,
                                .view_count = 1};
-        wtl_html_figure(out);
+        wtl_html_figure(out, false);
         wtl_svg_bars(out, &bars);
         wtl_html_figure_end(out);
     }
@@ -273,8 +319,8 @@ static void put_layer_bars(wtl_text *out, const page *p)
 
 static void put_layer_table(wtl_text *out, const page *p)
 {
-    static const char *const heads[] = {"layer",    "#energy before", "#after", "#saved",
-                                        "#weights", "density",        "inputs", "outputs"};
+    static const char *const heads[] = {"layer",    "#energy before", "#after",  "#saved",
+                                        "#weights", "#density",       "#inputs", "#outputs"};
     wtl_report_number a, b, c, d;
     double before = 0.0, after = 0.0, weights = 0.0, kept = 0.0;
     wtl_html_table(out, heads, 8);
@@ -312,32 +358,61 @@ static void put_layer_table(wtl_text *out, const page *p)
 
 /* ---- the course ---- */
 
-static void put_line_plot(wtl_text *out, const page *p, const char *title, const char *label,
-                          size_t offset, double scale)
+typedef struct two_lines {
+    const char *title, *y_label, *names[2]; /* the second is dashed */
+    size_t offset, other; /* of members of round_row; SIZE_MAX: `constant` in all rounds */
+    double scale, constant;
+} two_lines;
+
+static double member_of(const round_row *row, size_t offset)
+{
+    double value;
+    memcpy(&value, (const char *)row + offset, sizeof value);
+    return value;
+}
+
+static void put_line_plot(wtl_text *out, const page *p, const two_lines *lines)
 {
     size_t count = (size_t)p->round_count;
-    double *values = wtl_alloc(count ? 2 * count : 1, sizeof *values);
+    double *values = wtl_alloc(count ? 3 * count : 1, sizeof *values);
     out->failed = out->failed || !values;
     for (size_t i = 0; values && i < count; i++) {
-        const char *row = (const char *)&p->rounds[i];
-        double value;
-        memcpy(&value, row + offset, sizeof value);
-        values[i] = p->rounds[i].round;
-        values[count + i] = scale * value;
+        const round_row *row = &p->rounds[i];
+        values[i] = row->round;
+        values[count + i] = lines->scale * member_of(row, lines->offset);
+        values[2 * count + i] = lines->other == SIZE_MAX
+                                    ? lines->constant
+                                    : lines->scale * member_of(row, lines->other);
     }
     if (values && count > 1) {
-        const wtl_series series = {
-            .name = label, .x = values, .y = values + count, .count = p->round_count};
-        const wtl_plot plot = {.title = title,
-                               .x_label = "round",
-                               .y_label = "percent",
-                               .series = &series,
-                               .series_count = 1};
-        wtl_html_figure(out);
+        const wtl_series series[] = {
+            {lines->names[0], values, values + count, p->round_count, false},
+            {lines->names[1], values, values + 2 * count, p->round_count, true}};
+        const wtl_plot plot = {lines->title, "round", lines->y_label, series, 2, false};
+        wtl_html_figure(out, false);
         wtl_svg_lines(out, &plot);
         wtl_html_figure_end(out);
     }
     wtl_free(values);
+}
+
+static void put_plots(wtl_text *out, const page *p)
+{
+    const two_lines energy = {.title = "Energy",
+                              .y_label = "percent of the dense energy",
+                              .names = {"estimated after the round", "goal of the round"},
+                              .offset = offsetof(round_row, energy),
+                              .other = offsetof(round_row, goal),
+                              .scale = 100};
+    const two_lines accuracy = {.title = "Accuracy",
+                                .y_label = "top-1, percent",
+                                .names = {"after fine-tuning, validation images", "dense"},
+                                .offset = offsetof(round_row, val_top1),
+                                .other = SIZE_MAX,
+                                .scale = 1,
+                                .constant = p->c.dense_top1};
+    put_line_plot(out, p, &energy);
+    put_line_plot(out, p, &accuracy);
 }
 
 static void put_course(wtl_text *out, const page *p)
@@ -365,77 +440,93 @@ static void put_course(wtl_text *out, const page *p)
     wtl_html_table_end(out);
     wtl_html_note(out, "Energies are shares of the dense network's; accuracies are of the "
                        "validation images, after fine-tuning; the drop is in points.");
-    put_line_plot(out, p, "Energy", "share of dense", offsetof(round_row, energy), 100.0);
-    put_line_plot(out, p, "Accuracy", "validation top-1", offsetof(round_row, val_top1), 1.0);
+    put_plots(out, p);
     wtl_html_section_end(out);
 }
 
 /* ---- decisions ---- */
 
-static double number_of(const json_t *object, const char *key)
-{
-    const json_t *value = json_object_get(object, key);
-    return json_is_number(value) ? json_number_value(value) : (double)NAN;
-}
-
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
-}
-
 static void put_layer_decision(wtl_text *out, const json_t *line)
 {
     wtl_report_number n[6];
-    double weights = number_of(line, "weights");
+    double weights = wtl_report_number_of(line, "weights");
     wtl_html_row(out);
-    wtl_html_head_cell(out, "%.0f", number_of(line, "round"));
-    wtl_html_cell(out, "%s", text_of(line, "layer"));
+    wtl_html_head_cell(out, "%.0f", wtl_report_number_of(line, "round"));
+    wtl_html_cell(out, "%s", wtl_report_text_of(line, "layer"));
+    wtl_html_number_cell(
+        out, "%s",
+        wtl_report_percent(n[0], wtl_report_number_of(line, "kept_before") / weights));
+    wtl_html_number_cell(
+        out, "%s",
+        wtl_report_percent(n[1], wtl_report_number_of(line, "kept_after") / weights));
     wtl_html_number_cell(out, "%s",
-                         wtl_report_percent(n[0], number_of(line, "kept_before") / weights));
+                         wtl_report_fixed(n[2], wtl_report_number_of(line, "error_before"), 3));
+    wtl_html_number_cell(
+        out, "%s", wtl_report_fixed(n[3], wtl_report_number_of(line, "error_removal"), 3));
+    wtl_html_number_cell(
+        out, "%s", wtl_report_fixed(n[4], wtl_report_number_of(line, "error_restoral"), 3));
     wtl_html_number_cell(out, "%s",
-                         wtl_report_percent(n[1], number_of(line, "kept_after") / weights));
-    wtl_html_number_cell(out, "%s", wtl_report_fixed(n[2], number_of(line, "error_before"), 3));
-    wtl_html_number_cell(out, "%s",
-                         wtl_report_fixed(n[3], number_of(line, "error_removal"), 3));
-    wtl_html_number_cell(out, "%s",
-                         wtl_report_fixed(n[4], number_of(line, "error_restoral"), 3));
-    wtl_html_number_cell(out, "%s", wtl_report_fixed(n[5], number_of(line, "error"), 3));
+                         wtl_report_fixed(n[5], wtl_report_number_of(line, "error"), 3));
 }
 
-static void put_decisions(wtl_text *out, const page *p)
+/* How many lines of the plan have this event. */
+static size_t count_events(const page *p, const char *event)
 {
-    static const char *const heads[] = {"round",         "layer",    "#kept before", "#after",
-                                        "#error before", "#removed", "#restored",    "#fitted"};
-    static const char *const run_heads[] = {"after round", "what", "why"};
-    size_t i;
+    size_t i, count = 0;
     json_t *line;
-    wtl_html_section(out, "decisions", "Decisions");
-    wtl_html_table(out, run_heads, 3);
     json_array_foreach(p->plan.root, i, line)
     {
-        if (strcmp(text_of(line, "event"), "decision") == 0) {
-            wtl_html_row(out);
-            wtl_html_head_cell(out, "%.0f", number_of(line, "round"));
-            wtl_html_cell(out, "%s", text_of(line, "what"));
-            wtl_html_cell(out, "%s", text_of(line, "why"));
-        }
+        count += strcmp(wtl_report_text_of(line, "event"), event) == 0;
     }
-    wtl_html_table_end(out);
+    return count;
+}
+
+static void put_layer_decisions(wtl_text *out, const page *p)
+{
+    enum { MOST_SHOWN = 2000 };
+    static const char *const heads[] = {"round",         "layer",    "#kept before", "#after",
+                                        "#error before", "#removed", "#restored",    "#fitted"};
+    size_t i, count = count_events(p, "layer");
+    size_t hidden = count > MOST_SHOWN ? count - MOST_SHOWN : 0, seen = 0;
+    json_t *line;
     wtl_html_fold(out, "What the method did, layer by layer", false);
     wtl_html_table(out, heads, 8);
     json_array_foreach(p->plan.root, i, line)
     {
-        if (strcmp(text_of(line, "event"), "layer") == 0) {
+        if (strcmp(wtl_report_text_of(line, "event"), "layer") == 0 && seen++ >= hidden) {
             put_layer_decision(out, line);
         }
     }
     wtl_html_table_end(out);
+    if (hidden > 0) {
+        wtl_html_note(out, "The last %d of %zu: plan.jsonl has them all.", (int)MOST_SHOWN,
+                      count);
+    }
     wtl_html_note(out,
-                  "Errors of the layer's output, relative, on sampled images: on entry, after "
-                  "too much was removed, after restoring, after the least-squares fit. "
-                  "Methods by magnitude measure none.");
+                  "Kept: of the layer's weights. Errors of the layer's output, relative, on "
+                  "sampled images: on entry, after too much was removed, after restoring, "
+                  "after the least-squares fit. Methods by magnitude measure none.");
     wtl_html_fold_end(out);
+}
+
+static void put_decisions(wtl_text *out, const page *p)
+{
+    static const char *const heads[] = {"after round", "what", "why"};
+    size_t i;
+    json_t *line;
+    wtl_html_section(out, "decisions", "Decisions");
+    wtl_html_table(out, heads, 3);
+    json_array_foreach(p->plan.root, i, line)
+    {
+        if (strcmp(wtl_report_text_of(line, "event"), "decision") == 0) {
+            wtl_html_row(out);
+            wtl_html_head_cell(out, "%.0f", wtl_report_number_of(line, "round"));
+            wtl_html_cell(out, "%s", wtl_report_text_of(line, "what"));
+            wtl_html_cell(out, "%s", wtl_report_text_of(line, "why"));
+        }
+    }
+    wtl_html_table_end(out);
+    put_layer_decisions(out, p);
     wtl_html_section_end(out);
 }
 
@@ -466,13 +557,13 @@ static void put_protocol(wtl_text *out, const page *p)
 
 static void put_commands(wtl_text *out, const page *p)
 {
-    static const char *const leave[] = {"checkpoint", "data", "threads", NULL};
+    static const char *const leave[] = {"checkpoint", "data", NULL};
     wtl_text command = {0}, beyond = {0};
     wtl_text_printf(&command, "wattle prune ");
     wtl_report_quote(&command, p->options.checkpoint);
     wtl_text_printf(&command, " \\\n    --data ");
     wtl_report_quote(&command, p->options.data);
-    wtl_text_printf(&command, " --out RUN --threads %d", p->options.threads);
+    wtl_text_printf(&command, " --out RUN");
     wtl_report_options(&command, &beyond, &p->options, leave);
     wtl_text_printf(&command, "\nwattle report RUN\n");
     out->failed = out->failed || command.failed || beyond.failed;
@@ -494,11 +585,11 @@ static void put_page(wtl_text *out, const page *p)
 {
     char *title = wtl_format("Pruning %s with %s", p->c.checkpoint, p->c.method);
     out->failed = out->failed || !title;
-    wtl_html_begin(out, title ? title : "Pruning");
+    wtl_html_begin(out, title ? title : "");
     wtl_free(title);
     put_verdict(out, p);
     put_tiles(out, p);
-    put_comparison(out, p);
+    put_key_figures(out, p);
     wtl_html_section(out, "layers", "Layers");
     put_layer_bars(out, p);
     put_layer_table(out, p);

@@ -152,7 +152,8 @@ wtl_status wtl_report_svg_check(const char *text, const char *file, wtl_error *e
     return s.depth > 0 || *s.at ? refuse(&s, "it ends with", err) : WTL_OK;
 }
 
-wtl_status wtl_report_svg(wtl_text *out, const char *folder, const char *name, wtl_error *err)
+wtl_status wtl_report_svg(wtl_text *out, const char *folder, const char *name, bool broad,
+                          wtl_error *err)
 {
     unsigned char *bytes = NULL;
     size_t length;
@@ -168,7 +169,7 @@ wtl_status wtl_report_svg(wtl_text *out, const char *folder, const char *name, w
         status = wtl_report_svg_check((const char *)bytes, path, err);
     }
     if (status == WTL_OK) {
-        wtl_html_figure(out);
+        wtl_html_figure(out, broad);
         wtl_text_put(out, (const char *)bytes, length);
         wtl_html_figure_end(out);
     }

@@ -49,8 +49,9 @@ WTL_API void wtl_html_tiles_end(wtl_text *out);
 WTL_API void wtl_html_fold(wtl_text *out, const char *summary, bool open);
 WTL_API void wtl_html_fold_end(wtl_text *out);
 
-/* A plot of wattle/svg.h between these becomes a figure; wide ones scroll. */
-WTL_API void wtl_html_figure(wtl_text *out);
+/* A plot of wattle/svg.h between these becomes a figure. It is made smaller on a narrow screen;
+ * a `broad` one keeps its size, takes room beside the text, and scrolls. */
+WTL_API void wtl_html_figure(wtl_text *out, bool broad);
 WTL_API void wtl_html_figure_end(wtl_text *out);
 
 /* ---- tables ---- */
