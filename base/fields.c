@@ -44,6 +44,17 @@ static json_t *seed_to_json(uint64_t seed)
     return json_string(digits);
 }
 
+/* An enum value that has no word becomes null, which no reader takes. */
+static json_t *word_to_json(const char *const *words, int value)
+{
+    for (int i = 0; words[i]; i++) {
+        if (i == value) {
+            return json_string(words[i]);
+        }
+    }
+    return json_null();
+}
+
 static json_t *field_to_json(const wtl_field *f, const void *options)
 {
     const void *at = (const char *)options + f->offset;
@@ -59,7 +70,7 @@ static json_t *field_to_json(const wtl_field *f, const void *options)
     case WTL_FIELD_TEXT:
         return json_string(at);
     case WTL_FIELD_WORD:
-        return json_string(f->words[*(const int *)at]);
+        return word_to_json(f->words, *(const int *)at);
     case WTL_FIELD_SEED:
         return seed_to_json(*(const uint64_t *)at);
     }

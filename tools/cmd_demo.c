@@ -18,7 +18,7 @@
 
 static const char NET[] = "alexnet-28", DATA[] = "fashion-mnist", HARDWARE[] = "eyeriss-cvpr17";
 static const char *const METHODS[] = {"magnitude-global", "energy-aware"};
-static const double BUDGETS[] = {0.6, 0.5, 0.42, 0.36};
+static const double BUDGETS[] = {0.5, 0.42, 0.38, 0.35};
 enum {
     METHOD_COUNT = sizeof METHODS / sizeof *METHODS,
     BUDGET_COUNT = sizeof BUDGETS / sizeof *BUDGETS,
@@ -130,7 +130,9 @@ static void plan(wtl_compare_options *c, const demo_args *args, const demo_paths
     o->pricing.batch = HARDWARE_BATCH;
     o->rounds = 1;
     o->final_epochs = args->tuning;
-    o->finetune.rate = 0.03;
+    o->finetune.rate = 0.02;
+    o->finetune.distill = 0.7;
+    o->finetune.temperature = 3.0;
     o->seed = common->seed;
     o->threads = common->threads;
     for (int m = 0; m < METHOD_COUNT; m++) {

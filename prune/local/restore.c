@@ -217,7 +217,7 @@ static int worst_unready(const restoring *re, bool last_resort, int most, int *l
 /* Work out the turn of the worst filter and, with threads, of those that come after it. */
 static void look_ahead(restoring *re, bool last_resort)
 {
-    int threads = re->l->options.threads, list[MOST_AHEAD];
+    int threads = re->l->options.threads, list[MOST_AHEAD] = {0};
     int most = threads < MOST_AHEAD / AHEAD ? threads * AHEAD : (int)MOST_AHEAD;
     int count = worst_unready(re, last_resort, threads > 1 ? most : 1, list);
     size_t m = (size_t)re->g->width;

@@ -13,18 +13,20 @@
  *   - Beyond the last level, density d9 = 0.1, it goes on linearly in 1 / density,
  *         loss(d) = loss(d9) + (d9 / d - 1) * rise     rise = 2 * (loss(d9) - loss(2 * d9)),
  *     the line through the last two levels (densities 0.2 and 0.1): each halving of the
- *     density costs twice what the one before it did. `rise` is at least LEAST_TAIL_RISE
- *     points, as a layer that lost nothing so far is not free to vanish. When tau is large,
- *     all densities fall by a common factor.
+ *     density costs twice what the one before it did. Scans of LeNet-5 and an AlexNet on
+ *     Fashion-MNIST down to density 0.0125 follow it within a factor of about two for most
+ *     layers, until a net knows next to nothing; a small classifier falls faster. `rise` is at
+ *     least LEAST_TAIL_RISE points, as a layer that lost nothing so far is not free to vanish.
+ *     When tau is large, all densities fall by a common factor.
  */
-#include "wattle/method.h"
+#include "methods.h"
 
 #include "wattle/memory.h"
 #include "wattle/sense.h"
 
 #include <math.h>
 
-enum { LAST = WTL_SENSE_LEVELS - 1, BISECTIONS = 200 };
+enum { LAST = WTL_SENSE_LEVELS - 1 };
 static const double LEAST_RISE = 1e-6;     /* points a level */
 static const double LEAST_TAIL_RISE = 2.0; /* points: the first halving beyond the scan */
 
@@ -64,102 +66,32 @@ static double density_at(const curve *c, double tau)
 /* ---- all layers ---- */
 
 typedef struct plan {
-    const wtl_method_context *context;
-    int count;     /* of layers */
-    curve *curves; /* [count] */
-    size_t *kept;  /* [count] */
+    const wtl_method_context *c;
+    int layers;
+    curve *curves; /* [layers] */
+    size_t *kept;  /* [layers] */
 } plan;
 
-static size_t kept_at(const plan *p, int layer, double tau)
+/* t = 1 / (1 + tau): from everything lost (0) to nothing (1). */
+static void allocate(const void *context, double t, size_t *kept)
 {
-    const wtl_method_layer *l = &p->context->layers[layer];
-    double wanted = round(density_at(&p->curves[layer], tau) * (double)l->weights);
-    size_t kept = wanted > 0.0 ? (size_t)wanted : 0;
-    kept = kept < l->least ? l->least : kept;
-    return kept > l->most ? l->most : kept;
-}
-
-/* Fills p->kept for tau; the energy of that. */
-static double energy_at(plan *p, double tau)
-{
-    double energy = 0.0;
-    for (int i = 0; i < p->count; i++) {
-        p->kept[i] = kept_at(p, i, tau);
-        energy += wtl_pricing_cost(p->context->pricing, i, (double)p->kept[i]);
+    const plan *p = context;
+    double tau = 1.0 / t - 1.0; /* infinite at 0: density 0 */
+    for (int i = 0; i < p->layers; i++) {
+        double density = density_at(&p->curves[i], tau);
+        kept[i] = (size_t)llround(density * (double)p->c->layers[i].weights);
     }
-    return energy;
-}
-
-/* The least tau that meets the goal, and p->kept for it. */
-static wtl_status find_tau(plan *p, wtl_error *err)
-{
-    const double goal = p->context->goal_energy;
-    double floor = energy_at(p, (double)INFINITY);
-    if (!(goal >= floor)) {
-        return wtl_fail(err, WTL_E_FIT,
-                        "magnitude-sensitivity: the goal %g is below the floor "
-                        "%g",
-                        goal, floor);
-    }
-    double low = 0.0, high = 1.0;
-    if (energy_at(p, low) <= goal) {
-        return WTL_OK;
-    }
-    while (energy_at(p, high) > goal) { /* ends: densities fall with 1 / tau */
-        high *= 2.0;
-    }
-    for (int i = 0; i < BISECTIONS; i++) {
-        double middle = low + 0.5 * (high - low);
-        if (middle <= low || middle >= high) {
-            break;
-        }
-        if (energy_at(p, middle) <= goal) {
-            high = middle;
-        } else {
-            low = middle;
-        }
-    }
-    (void)energy_at(p, high);
-    return WTL_OK;
-}
-
-static wtl_status prune_layer(const plan *p, int layer, wtl_error *err)
-{
-    const wtl_method_context *c = p->context;
-    wtl_method_layer *l = &c->layers[layer];
-    if (c->stop && c->stop(c->context)) {
-        return wtl_fail(err, WTL_E_STOPPED, "magnitude-sensitivity: stopped");
-    }
-    wtl_status status = wtl_mask_keep_top(&l->param, 1, p->kept[layer], err);
-    if (status == WTL_OK && c->report) {
-        c->report(
-            c->context,
-            &(wtl_method_step){
-                .layer = layer,
-                .kept_before = l->most,
-                .kept_after = p->kept[layer],
-                .energy_before = wtl_pricing_cost(c->pricing, layer, (double)l->most),
-                .energy_after = wtl_pricing_cost(c->pricing, layer, (double)p->kept[layer]),
-                .error_before = (double)NAN,
-                .error_removal = (double)NAN,
-                .error_restoral = (double)NAN,
-                .error = (double)NAN});
-    }
-    if (status == WTL_OK && c->progress) {
-        c->progress(c->context, layer + 1, p->count);
-    }
-    return status;
 }
 
 static wtl_status make_curves(plan *p, wtl_error *err)
 {
-    const double *sensitivity = p->context->sensitivity;
-    for (int i = 0; i < p->count; i++, sensitivity += WTL_SENSE_LEVELS) {
+    const double *sensitivity = p->c->sensitivity;
+    for (int i = 0; i < p->layers; i++, sensitivity += WTL_SENSE_LEVELS) {
         for (int level = 0; level <= LAST; level++) {
             if (!isfinite(sensitivity[level])) {
                 return wtl_fail(err, WTL_E_NAN,
                                 "%s: its sensitivity at density %g is not finite",
-                                p->context->layers[i].param->name, wtl_sense_density(level));
+                                p->c->layers[i].param->name, wtl_sense_density(level));
             }
         }
         p->curves[i] = curve_of(sensitivity);
@@ -167,19 +99,20 @@ static wtl_status make_curves(plan *p, wtl_error *err)
     return WTL_OK;
 }
 
-static wtl_status prune(const wtl_method_context *context, wtl_error *err)
+static wtl_status prune(const wtl_method_context *c, wtl_error *err)
 {
-    plan p = {.context = context, .count = wtl_pricing_count(context->pricing)};
-    p.curves = wtl_alloc((size_t)p.count, sizeof *p.curves);
-    p.kept = wtl_alloc((size_t)p.count, sizeof *p.kept);
+    plan p = {.c = c, .layers = wtl_pricing_count(c->pricing)};
+    p.curves = wtl_alloc((size_t)p.layers, sizeof *p.curves);
+    p.kept = wtl_alloc((size_t)p.layers, sizeof *p.kept);
     wtl_status status =
-        p.curves && p.kept ? make_curves(&p, err)
-                           : wtl_fail(err, WTL_E_NOMEM, "out of memory for %d layers", p.count);
+        p.curves && p.kept
+            ? make_curves(&p, err)
+            : wtl_fail(err, WTL_E_NOMEM, "pruning: out of memory for %d layers", p.layers);
     if (status == WTL_OK) {
-        status = find_tau(&p, err);
+        status = wtl_kept_at_goal(c, allocate, &p, p.kept, err);
     }
-    for (int i = 0; i < p.count && status == WTL_OK; i++) {
-        status = prune_layer(&p, i, err);
+    if (status == WTL_OK) {
+        status = wtl_prune_layers(c, p.kept, wtl_choose_largest, err);
     }
     wtl_free(p.curves);
     wtl_free(p.kept);

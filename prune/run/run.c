@@ -377,6 +377,9 @@ static wtl_status go(wtl_run *r, wtl_error *err)
         r->s.rounds = r->st.campaign_rounds < WTL_NO_ROUNDS
                           ? r->s.round - r->st.campaign_round + r->st.campaign_rounds
                           : 0;
+        if (r->s.rounds > 0 && r->s.rounds < r->s.round) {
+            r->s.rounds = r->s.round; /* corrections, and a step before the last */
+        }
         switch ((wtl_round_stage)r->st.stage) {
         case WTL_STAGE_PRUNE:
             status = prune_stage(r, err);

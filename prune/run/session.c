@@ -57,6 +57,17 @@ static void fill_in(wtl_prune_options *o)
     }
 }
 
+/* Every negative number that means none is the one that the table of options knows. */
+static void level_negatives(wtl_prune_options *o)
+{
+    wtl_reconstruct_options *r = &o->how.reconstruct;
+    o->max_drop = o->max_drop < 0.0 ? -1.0 : o->max_drop;
+    o->refinements = o->refinements < 0 ? -1 : o->refinements;
+    o->recalibration = o->recalibration < 0 ? -1 : o->recalibration;
+    r->overshoot = r->overshoot < 0.0 ? -1.0 : r->overshoot;
+    r->ridge = r->ridge < 0.0 ? -1.0 : r->ridge;
+}
+
 static wtl_status check_method(const wtl_prune_options *o, wtl_error *err)
 {
     const char *names[32];
@@ -74,32 +85,41 @@ static wtl_status check_method(const wtl_prune_options *o, wtl_error *err)
                     near ? near : "", near ? "'?" : "");
 }
 
-wtl_status wtl_prune_resolve(wtl_prune_options *options, wtl_error *err)
+/* *options := what config.json will give back: a resumed run must see the very same numbers, and
+ * nothing counts that the file cannot hold. Every option is held to the limits of its table. */
+static wtl_status read_back(wtl_prune_options *options, wtl_error *err)
 {
-    fill_in(options);
-    wtl_status status = check_method(options, err);
-    if (status != WTL_OK) {
-        return status;
-    }
-    /* What config.json will give back: a resumed run must see the very same numbers; and every
-     * option is held to the limits of its table. */
+    wtl_prune_options read;
     json_t *json = wtl_prune_options_to_json(options);
     char *text = json ? json_dumps(json, JSON_REAL_PRECISION(15)) : NULL;
     json_t *back = text ? json_loads(text, 0, NULL) : NULL;
+    wtl_status status = json ? WTL_E_NOMEM : WTL_E_ARG;
     free(text);
     json_decref(json);
     if (!back) {
-        return wtl_fail(err, json ? WTL_E_NOMEM : WTL_E_ARG,
-                        "the options' names are not UTF-8, or memory is short");
+        return wtl_fail(err, status, "the options' names are not UTF-8, or memory is short");
     }
-    status = wtl_prune_options_from_json(options, back, "options", err);
+    wtl_prune_defaults(&read);
+    status = wtl_prune_options_from_json(&read, back, "options", err);
     json_decref(back);
+    if (status == WTL_OK) {
+        *options = read;
+    }
     if (status == WTL_E_FORMAT && err) {
         err->status = WTL_E_ARG; /* it is the caller's number, not a file's */
     }
-    options->finetune.optimizer.threads = options->threads;
-    options->how.reconstruct.threads = options->threads;
+    return status == WTL_E_FORMAT ? WTL_E_ARG : status;
+}
+
+wtl_status wtl_prune_resolve(wtl_prune_options *options, wtl_error *err)
+{
     wtl_augment augment;
+    fill_in(options);
+    level_negatives(options);
+    wtl_status status = check_method(options, err);
+    if (status == WTL_OK) {
+        status = read_back(options, err);
+    }
     if (status == WTL_OK && !wtl_augment_preset(options->augment, &augment)) {
         status =
             wtl_fail(err, WTL_E_ARG,
@@ -107,7 +127,9 @@ wtl_status wtl_prune_resolve(wtl_prune_options *options, wtl_error *err)
                      "caffe",
                      options->augment);
     }
-    return status == WTL_E_FORMAT ? WTL_E_ARG : status;
+    options->finetune.optimizer.threads = options->threads;
+    options->how.reconstruct.threads = options->threads;
+    return status;
 }
 
 /* ---- data ---- */

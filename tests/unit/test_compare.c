@@ -31,7 +31,7 @@ static void begin(wtl_comparison *c, int methods, int seeds)
     wtl_prune_defaults(&c->options.prune);
     c->options.prune.seed = 7;
     for (int m = 0; m < methods; m++) {
-        strcpy(c->options.methods[m], names[m]);
+        snprintf(c->options.methods[m], sizeof c->options.methods[m], "%s", names[m]);
     }
     assert_ok(wtl_compare_allocate(c, NULL));
     c->dense.energy = 1;

@@ -346,8 +346,8 @@ static slow_problem slow_gather(slow_net *pruned, const slow_net *inputs,
     slow_layer *layer = &pruned->layer[l];
     int map = layer->p * layer->q, per_group = layer->k / layer->groups;
     slow_problem s = {.l = layer, .rows = count * map};
-    s.x = calloc((size_t)(layer->groups * s.rows * layer->m), sizeof *s.x);
-    s.y = calloc((size_t)(layer->k * s.rows), sizeof *s.y);
+    s.x = calloc((size_t)layer->groups * (size_t)s.rows * (size_t)layer->m, sizeof *s.x);
+    s.y = calloc((size_t)layer->k * (size_t)s.rows, sizeof *s.y);
     assert_true(s.x && s.y);
     double seen[LAYERS][IMAGE], wanted[LAYERS][IMAGE];
     for (int row = 0; row < s.rows; row++) {

@@ -32,6 +32,7 @@ wtl_prune_hooks wtl_cli_prune_hooks(wtl_progress *progress);
 #define WTL_AT(T, field) offsetof(T, field), sizeof(((T *)0)->field)
 
 /* clang-format off: rows are lines of a table */
+/* NOLINTBEGIN(bugprone-macro-parentheses): the arguments are members, which take none */
 /* T: the command's argument struct, o: its wtl_prune_options, x: its wtl_prune_extra. */
 #define WTL_PRUNE_ENERGY_ROWS(T, o, x)                                                           \
     {"hw",                                                                                       \
@@ -338,6 +339,7 @@ wtl_prune_hooks wtl_cli_prune_hooks(wtl_progress *progress);
         "save-minutes", NULL, "M", "minutes between two checkpoints (default 5)", NULL,        \
             WTL_OPTION_DOUBLE, 0, WTL_AT(T, o.save_minutes), 1e-4, 1e6, NULL                   \
     }
+/* NOLINTEND(bugprone-macro-parentheses) */
 /* clang-format on */
 
 #endif

@@ -80,8 +80,8 @@ typedef struct wtl_prune_options {
     int rounds;      /* with a target; 0: 6 */
     double step;     /* without: what a round leaves of the energy above the floor; 0: 0.7 */
     int refinements; /* 0: 2; negative: none */
-    double epochs;   /* of fine-tuning a round; 0: 1 */
-    double final_epochs; /* of the last fine-tuning; 0: 2 */
+    double epochs;   /* of fine-tuning a round; 0: none */
+    double final_epochs; /* of the last fine-tuning; 0: none */
     wtl_finetune_options finetune;
     int batch;         /* of fine-tuning; 0: 128 */
     char augment[32];  /* a preset's name */
@@ -96,7 +96,9 @@ typedef struct wtl_prune_options {
 } wtl_prune_options;
 
 /* Fill in the defaults: nesterov 0.9, decay 5e-4, rate 0.01 to 0 (an exact value for every "0:"
- * above), eyeriss-cvpr17, batch 44, energy-aware; checkpoint, data stay "". */
+ * above), 1 epoch a round and 2 at the end, eyeriss-cvpr17, batch 44, energy-aware; checkpoint,
+ * data stay "". What has no key in config.json does not count in a run: averages (ema), and
+ * restore_rows, ridge_raises, singular of the reconstruction. */
 WTL_API void wtl_prune_defaults(wtl_prune_options *options);
 
 struct json_t;

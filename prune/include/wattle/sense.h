@@ -45,7 +45,8 @@ typedef struct wtl_sense_options {
 
 /* Scan params[count] (prunable; of `net`, an inference net) on `sample`. Weights and masks are
  * as before afterwards, also after a failure; a mask that is there stays in force.
- *   WTL_E_ARG, WTL_E_RANGE (a sparsity outside 0..1), WTL_E_NAN, WTL_E_STOPPED, WTL_E_NOMEM */
+ *   WTL_E_ARG, WTL_E_RANGE (a sparsity outside 0..1), WTL_E_SHAPE (the sample does not fit the
+ *   net), WTL_E_NAN, WTL_E_STOPPED, WTL_E_NOMEM */
 WTL_API wtl_status wtl_sense_scan(wtl_sense *out, wtl_net *net, wtl_param *const *params,
                                   int count, const wtl_sample *sample,
                                   const wtl_sense_options *options,
