@@ -89,21 +89,12 @@ static const char style[] =
     "details::details-content{content-visibility:visible;display:block;block-size:auto}\n"
     "}\n";
 
-WTL_PRINTF(2, 0)
-static void put_escaped(wtl_text *out, const char *format, va_list arguments)
+/* Room for a formatted text of this length. */
+static char *text_of_length(wtl_text *out, int length)
 {
-    va_list again;
-    va_copy(again, arguments);
-    int length = vsnprintf(NULL, 0, format, again);
-    va_end(again);
     char *text = length < 0 ? NULL : wtl_alloc((size_t)length + 1, 1);
-    if (!text) {
-        out->failed = true;
-        return;
-    }
-    vsnprintf(text, (size_t)length + 1, format, arguments);
-    wtl_svg_escape(out, text);
-    wtl_free(text);
+    out->failed = out->failed || !text;
+    return text;
 }
 
 /* Markup of our own. */
@@ -115,11 +106,19 @@ static void put(wtl_text *out, const char *markup)
 #define PUT_BETWEEN(out, before, after, format)                                                \
     do {                                                                                       \
         va_list arguments;                                                                     \
-        put(out, before);                                                                      \
         va_start(arguments, format);                                                           \
-        put_escaped(out, format, arguments);                                                   \
+        int length = vsnprintf(NULL, 0, format, arguments);                                    \
         va_end(arguments);                                                                     \
-        put(out, after);                                                                       \
+        char *text = text_of_length(out, length);                                              \
+        if (text) {                                                                            \
+            va_start(arguments, format);                                                       \
+            vsnprintf(text, (size_t)length + 1, format, arguments);                            \
+            va_end(arguments);                                                                 \
+            put(out, before);                                                                  \
+            wtl_svg_escape(out, text);                                                         \
+            put(out, after);                                                                   \
+        }                                                                                      \
+        wtl_free(text);                                                                        \
     } while (0)
 
 /* ---- the page ---- */

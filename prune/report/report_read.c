@@ -91,7 +91,7 @@ static int line_of(const wtl_report_json *json, const char *key)
     if (!place && json_object_get(json->root, key)) {
         place = find_key(json->text, key);
     }
-    for (const char *c = json->text; place && c < place; c++) {
+    for (const char *c = json->text; c && c < place; c++) {
         line += *c == '\n';
     }
     return line;
@@ -208,13 +208,13 @@ wtl_status wtl_report_check_array(wtl_report_json *json, const char *name,
     } unused;
     const json_t *array = name ? json_object_get(json->root, name) : json->root;
     size_t length = json_array_size(array);
+    const char *what = name ? name : "a line";
     wtl_status status =
-        json_is_array(array) ? WTL_OK : wtl_report_json_wrong(json, name, "an array", err);
+        json_is_array(array) ? WTL_OK : wtl_report_json_wrong(json, what, "an array", err);
     for (size_t i = 0; i < length && status == WTL_OK; i++) {
         const json_t *element = json_array_get(array, i);
         if (!json_is_object(element)) {
-            return wtl_report_json_wrong(json, name ? name : "a line", "an array of objects",
-                                         err);
+            return wtl_report_json_wrong(json, what, "an array of objects", err);
         }
         status = wtl_report_take(json, element, fields, count, &unused, NULL);
         if (status != WTL_OK) { /* looking for places is slow: only then */
