@@ -177,13 +177,15 @@ static bool load_row(wtl_prune_row *row, const json_t *array)
         *values[i] = json_number_value(value);
     }
     row->held = json_is_true(json_array_get(array, ROW_REALS));
-    return good;
+    return good && json_is_boolean(json_array_get(array, ROW_REALS));
 }
 
 static wtl_status load_rows(wtl_prune_state *state, const json_t *rows, const char *file,
                             wtl_error *err)
 {
-    wtl_status status = WTL_OK;
+    wtl_status status = json_is_array(rows)
+                            ? WTL_OK
+                            : wtl_fail(err, WTL_E_FORMAT, "%s: its rounds are missing", file);
     for (size_t i = 0; i < json_array_size(rows) && status == WTL_OK; i++) {
         wtl_prune_row row;
         status = load_row(&row, json_array_get(rows, i))
@@ -192,6 +194,34 @@ static wtl_status load_rows(wtl_prune_state *state, const json_t *rows, const ch
                                 file, i + 1);
     }
     return status;
+}
+
+/* The table leaves alone what is not there: here everything must be. */
+static wtl_status check_complete(const json_t *meta, const char *file, wtl_error *err)
+{
+    for (int i = 0; i < FIELD_COUNT; i++) {
+        const wtl_field *f = &fields[i];
+        const json_t *object = f->group ? json_object_get(meta, f->group) : meta;
+        if (!json_object_get(object, f->key)) {
+            return wtl_fail(err, WTL_E_FORMAT, "%s: its state lacks %s%s%s", file,
+                            f->group ? f->group : "", f->group ? "." : "", f->key);
+        }
+    }
+    return WTL_OK;
+}
+
+/* What the run counts and divides by. */
+static wtl_status check_sense(const wtl_prune_state *s, const char *file, wtl_error *err)
+{
+    if (s->present > s->round_count || s->held > s->round_count) {
+        return wtl_fail(err, WTL_E_FORMAT, "%s: its network is of round %d, it has %d", file,
+                        s->present > s->held ? s->present : s->held, s->round_count);
+    }
+    if (!(s->dense_energy > 0.0) || !(s->dense_held_out > 0.0) || s->campaign_rounds < 1 ||
+        s->tune.step > s->tune.steps) {
+        return wtl_fail(err, WTL_E_FORMAT, "%s: its state is malformed", file);
+    }
+    return WTL_OK;
 }
 
 wtl_status wtl_prune_state_load(wtl_prune_state *state, const wtl_checkpoint *checkpoint,
@@ -209,10 +239,16 @@ wtl_status wtl_prune_state_load(wtl_prune_state *state, const wtl_checkpoint *ch
     json_t *rows = json_incref(json_object_get(meta, "rows"));
     (void)json_object_del(meta, "rows");
     wtl_status status = take_counts(state, meta)
-                            ? wtl_fields_from_json(fields, FIELD_COUNT, state, meta, file, err)
+                            ? check_complete(meta, file, err)
                             : wtl_fail(err, WTL_E_FORMAT, "%s: its state is malformed", file);
     if (status == WTL_OK) {
+        status = wtl_fields_from_json(fields, FIELD_COUNT, state, meta, file, err);
+    }
+    if (status == WTL_OK) {
         status = load_rows(state, rows, file, err);
+    }
+    if (status == WTL_OK) {
+        status = check_sense(state, file, err);
     }
     json_decref(rows);
     json_decref(meta);
