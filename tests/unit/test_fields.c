@@ -87,7 +87,8 @@ static void every_value_comes_back(void **state)
     (void)state;
     things sent[] = {some, some, some};
     sent[1].count = 2147483647;
-    sent[1].share = 1.0 / 3.0; /* 17 digits: the caller's choice of precision, not the table's */
+    sent[1].share =
+        1.0 / 3.0; /* 17 digits: the caller's choice of precision, not the table's */
     sent[1].little = 16777217.5f;
     sent[1].on = false;
     sent[1].name[0] = '\0';
