@@ -6,6 +6,9 @@
 #include <stdio.h>
 
 enum { MOST_CORRECTIONS = 3 };
+/* A step that would end this near the target goes to it; but not when a run that went back takes
+ * smaller steps: it would take the one again that lost too much. */
+static const double SNAP = 1.02;
 /* The target is approached from a little above, with half of the last fine-tuning, so that
  * little is left to change the zeros of activations after the last weights went. */
 static const double APPROACH = 1.03;
@@ -82,13 +85,22 @@ static void next_step(wtl_run *r)
         if (cubic) { /* Zhu & Gupta 2017, (1) */
             st->goal = target + (st->campaign_from - target) * left * left * left;
         }
-        if (left <= 0.0 || (!cubic && st->goal <= 1.02 * target)) {
+        double snap = st->campaign_rounds == WTL_NO_ROUNDS ? 1.0 + WTL_ENERGY_TOLERANCE : SNAP;
+        if (left <= 0.0 || (!cubic && st->goal <= snap * target)) {
             bool near = r->s.method->cubic || st->approached ||
                         wtl_run_energy(r) < 1.1 * target || r->s.options.final_epochs == 0.0;
             st->goal = near ? target : APPROACH * target;
             st->approached = !near || st->approached;
         }
     }
+}
+
+/* The energy fell below the target before the last step: what is left of it is its
+ * fine-tuning, so that no method gets away with less of it. */
+static void last_step(wtl_run *r)
+{
+    next_step(r);
+    r->st.goal = r->s.options.target_energy;
 }
 
 /* Begin to head for the options' target and limit from the net as it is. */
@@ -141,6 +153,9 @@ static void weigh(wtl_run *r)
         !wtl_run_targeted(r) || row.energy <= o->target_energy * (1.0 + WTL_ENERGY_TOLERANCE);
     bool good = !wtl_run_limited(r) || row.drop <= o->max_drop + 1e-9;
     r->st.met = cheap && good;
+    if (r->st.met) {
+        r->st.why[0] = '\0';
+    }
     if (r->st.met || r->st.why[0]) {
         return;
     }
@@ -175,6 +190,7 @@ wtl_status wtl_run_conclude(wtl_run *r, wtl_error *err)
     if (!polish) {
         return finish(r, err);
     }
+    r->st.goal = wtl_run_row(r, r->st.present).goal;
     next_tuning(r, WTL_ROUND_POLISH);
     return WTL_OK;
 }
@@ -185,6 +201,7 @@ static wtl_status go_back(wtl_run *r, wtl_error *err)
     wtl_status status = wtl_run_load(r, WTL_FILE_HELD, err);
     st->present = st->held;
     st->polished = st->held_polished;
+    st->approached = false; /* what comes now are ordinary steps again */
     return status == WTL_OK ? wtl_run_decided(r, "back", "to the last network that held", err)
                             : status;
 }
@@ -238,12 +255,13 @@ wtl_status wtl_run_decide(wtl_run *r, wtl_error *err)
     if (status != WTL_OK) {
         return status;
     }
-    if (polished ||
-        (wtl_run_targeted(r) && wtl_run_energy(r) <= target * (1.0 + WTL_ENERGY_TOLERANCE))) {
+    bool there =
+        wtl_run_targeted(r) && wtl_run_energy(r) <= target * (1.0 + WTL_ENERGY_TOLERANCE);
+    if (polished || (there && (was_last || wtl_run_limited(r)))) {
         return finish(r, err);
     }
     if (!was_last) {
-        next_step(r);
+        (there ? last_step : next_step)(r);
         return WTL_OK;
     }
     if (st->corrections == MOST_CORRECTIONS) {
