@@ -199,13 +199,19 @@ static void check_layers(const char *run, const again *dense, const again *prune
     char line[512];
     assert_non_null(file && fgets(line, sizeof line, file) ? file : NULL);
     for (int i = 0; i < wtl_pricing_count(pruned->pricing); i++) {
-        char name[64];
-        double weights, kept[2], energy[2];
+        double kept[2], energy[2];
         assert_non_null(fgets(line, sizeof line, file));
-        assert_int_equal(sscanf(line, "%63[^,],%lf,%lf,%lf,%lf,%lf,", name, &weights, &kept[0],
-                                &kept[1], &energy[0], &energy[1]),
-                         6);
-        assert_string_equal(name, wtl_pricing_layer(pruned->pricing, i).name);
+        size_t name = strcspn(line, ",");
+        assert_true(line[name] == ',');
+        line[name] = '\0';
+        char *at = line + name + 1;
+        (void)strtod(at, &at); /* weights */
+        double *const values[] = {&kept[0], &kept[1], &energy[0], &energy[1]};
+        for (size_t v = 0; v < sizeof values / sizeof *values; v++) {
+            assert_true(*at == ',');
+            *values[v] = strtod(at + 1, &at);
+        }
+        assert_string_equal(line, wtl_pricing_layer(pruned->pricing, i).name);
         assert_close(kept[0], dense->nonzeros[i], 0.0);
         assert_close(kept[1], pruned->nonzeros[i], 0.0);
         assert_close(energy[0], dense->cost[i], 0.001);
