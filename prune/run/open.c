@@ -1,7 +1,6 @@
 /* open.c - a pruning run begun, resumed or extended. */
 #include "run_private.h"
 
-#include "wattle/file.h"
 #include "wattle/memory.h"
 
 /* ---- beginning and resuming ---- */
@@ -44,28 +43,15 @@ static wtl_status look_at_dense(wtl_run *r, wtl_error *err)
     return status;
 }
 
-static wtl_status copy_dense(wtl_run *r, wtl_error *err)
-{
-    unsigned char *bytes;
-    size_t length;
-    wtl_status status =
-        wtl_file_read_plain(r->s.options.checkpoint, SIZE_MAX / 2, &bytes, &length, err);
-    if (status == WTL_OK) {
-        status = wtl_file_write(wtl_prune_folder_path(r->folder, WTL_FILE_DENSE), bytes, length,
-                                err);
-        wtl_free(bytes);
-    }
-    return status;
-}
-
 static wtl_status begin(wtl_run *r, bool has_copy, wtl_error *err)
 {
     wtl_status status = look_at_dense(r, err);
-    if (status == WTL_OK) {
-        status = wtl_prune_folder_begin(r->folder, err);
+    if (status == WTL_E_STOPPED) {
+        return wtl_fail(err, WTL_E_STOPPED, "stopped before the first round");
     }
-    if (status == WTL_OK && !has_copy) {
-        status = copy_dense(r, err);
+    if (status == WTL_OK) {
+        const char *checkpoint = has_copy ? NULL : r->s.options.checkpoint;
+        status = wtl_prune_folder_begin(r->folder, checkpoint, err);
     }
     wtl_run_begin_campaign(r);
     return status;

@@ -87,21 +87,43 @@ bool wtl_prune_folder_has(const wtl_prune_folder *folder, wtl_prune_file file)
     return wtl_file_exists(folder->paths[file]);
 }
 
-wtl_status wtl_prune_folder_begin(wtl_prune_folder *folder, wtl_error *err)
+static wtl_status forget(const wtl_prune_folder *folder, wtl_prune_file file, wtl_error *err)
+{
+    if (remove(folder->paths[file]) != 0 && errno != ENOENT) {
+        return wtl_fail(err, WTL_E_WRITE, "%s: cannot be removed: %s", folder->paths[file],
+                        strerror(errno));
+    }
+    return WTL_OK;
+}
+
+static wtl_status copy_dense(const wtl_prune_folder *folder, const char *checkpoint,
+                             wtl_error *err)
+{
+    unsigned char *bytes;
+    size_t length;
+    wtl_status status = wtl_file_read_plain(checkpoint, SIZE_MAX / 2, &bytes, &length, err);
+    if (status == WTL_OK) {
+        status = wtl_file_write(folder->paths[WTL_FILE_DENSE], bytes, length, err);
+        wtl_free(bytes);
+    }
+    return status;
+}
+
+wtl_status wtl_prune_folder_begin(wtl_prune_folder *folder, const char *checkpoint,
+                                  wtl_error *err)
 {
     char *checkpoints = wtl_path_join(folder->root, "ckpt");
     wtl_status status = checkpoints ? wtl_make_folder(checkpoints, err) : no_memory(err);
     wtl_free(checkpoints);
-    /* The checkpoint first, so that a kill in between never leaves one beside the config of
-     * another run. */
+    if (status == WTL_OK && checkpoint) {
+        status = forget(folder, WTL_FILE_CONFIG, err);
+        status = status == WTL_OK ? copy_dense(folder, checkpoint, err) : status;
+    }
     static const wtl_prune_file old[] = {
         WTL_FILE_LAST,        WTL_FILE_PRUNED,  WTL_FILE_HELD,   WTL_FILE_PLAN,
         WTL_FILE_CERTIFICATE, WTL_FILE_METRICS, WTL_FILE_ENERGY, WTL_FILE_MASKS};
     for (size_t i = 0; i < sizeof old / sizeof *old && status == WTL_OK; i++) {
-        if (remove(folder->paths[old[i]]) != 0 && errno != ENOENT) {
-            status = wtl_fail(err, WTL_E_WRITE, "%s: cannot be removed: %s",
-                              folder->paths[old[i]], strerror(errno));
-        }
+        status = forget(folder, old[i], err);
     }
     return status;
 }

@@ -31,8 +31,11 @@ void wtl_prune_folder_free(wtl_prune_folder *folder); /* takes NULL */
 const char *wtl_prune_folder_path(const wtl_prune_folder *folder, wtl_prune_file file);
 bool wtl_prune_folder_has(const wtl_prune_folder *folder, wtl_prune_file file);
 
-/* Make the folders; remove what an earlier run left. */
-wtl_status wtl_prune_folder_begin(wtl_prune_folder *folder, wtl_error *err);
+/* Make the folders; copy `checkpoint` to dense.wtl, unless NULL: it is there; remove what an
+ * earlier run left (`checkpoint` may be part of that). With a checkpoint config.json goes, too:
+ * a kill in between never leaves the network of one run beside the config of another. */
+wtl_status wtl_prune_folder_begin(wtl_prune_folder *folder, const char *checkpoint,
+                                  wtl_error *err);
 
 wtl_status wtl_prune_folder_write_config(const wtl_prune_folder *folder,
                                          const wtl_prune_options *options, wtl_error *err);

@@ -62,12 +62,12 @@ static void beginning_removes_what_an_earlier_run_left(void **state)
 {
     (void)state;
     wtl_prune_folder *folder = folder_at("left");
-    assert_ok(wtl_prune_folder_begin(folder, NULL));
+    assert_ok(wtl_prune_folder_begin(folder, NULL, NULL));
     for (int i = 0; i < WTL_FILE_COUNT; i++) {
         write_text(folder, (wtl_prune_file)i, "old");
     }
     wtl_test_write(wtl_test_path("left/mine.txt"), "mine", 4);
-    assert_ok(wtl_prune_folder_begin(folder, NULL));
+    assert_ok(wtl_prune_folder_begin(folder, NULL, NULL));
     static const wtl_prune_file gone[] = {
         WTL_FILE_LAST,        WTL_FILE_PRUNED,  WTL_FILE_HELD,   WTL_FILE_PLAN,
         WTL_FILE_CERTIFICATE, WTL_FILE_METRICS, WTL_FILE_ENERGY, WTL_FILE_MASKS};
@@ -78,21 +78,57 @@ static void beginning_removes_what_an_earlier_run_left(void **state)
     wtl_prune_folder_free(folder);
 }
 
+/* A kill, or a full disk, in between: no run may be resumed that is half another. */
+static void a_new_run_takes_the_config_away_before_anything_else(void **state)
+{
+    (void)state;
+    wtl_error err;
+    wtl_prune_folder *folder = folder_at("half");
+    assert_ok(wtl_prune_folder_begin(folder, NULL, NULL));
+    write_text(folder, WTL_FILE_CONFIG, "old");
+    write_text(folder, WTL_FILE_LAST, "old");
+    assert_int_equal(wtl_prune_folder_begin(folder, wtl_test_path("half/no-such-file"), &err),
+                     WTL_E_MISSING);
+    assert_false(wtl_prune_folder_has(folder, WTL_FILE_CONFIG));
+    assert_true(wtl_prune_folder_has(folder, WTL_FILE_LAST)); /* nothing else is lost */
+    write_text(folder, WTL_FILE_CONFIG, "old");
+    assert_ok(wtl_prune_folder_begin(folder, NULL, NULL)); /* resumed: it is this run's */
+    assert_text(folder, WTL_FILE_CONFIG, "old");
+    wtl_prune_folder_free(folder);
+}
+
+static void the_checkpoint_may_be_what_the_earlier_run_left(void **state)
+{
+    (void)state;
+    static const wtl_prune_file sources[] = {WTL_FILE_PRUNED, WTL_FILE_LAST, WTL_FILE_DENSE};
+    wtl_prune_folder *folder = folder_at("own");
+    assert_ok(wtl_prune_folder_begin(folder, NULL, NULL));
+    for (int i = 0; i < 3; i++) {
+        write_text(folder, sources[i], "a network");
+        assert_ok(
+            wtl_prune_folder_begin(folder, wtl_prune_folder_path(folder, sources[i]), NULL));
+        assert_text(folder, WTL_FILE_DENSE, "a network");
+        assert_false(wtl_prune_folder_has(folder, WTL_FILE_PRUNED));
+        assert_false(wtl_prune_folder_has(folder, WTL_FILE_LAST));
+    }
+    wtl_prune_folder_free(folder);
+}
+
 static void a_folder_that_cannot_be_is_told(void **state)
 {
     (void)state;
     wtl_error err;
     wtl_test_write(wtl_test_path("file"), "x", 1);
     wtl_prune_folder *folder = folder_at("file/run");
-    assert_int_equal(wtl_prune_folder_begin(folder, &err), WTL_E_WRITE);
+    assert_int_equal(wtl_prune_folder_begin(folder, NULL, &err), WTL_E_WRITE);
     assert_non_null(strstr(err.text, "file"));
     wtl_prune_folder_free(folder);
     folder = folder_at("stuck");
     char inside[600];
-    assert_ok(wtl_prune_folder_begin(folder, NULL));
+    assert_ok(wtl_prune_folder_begin(folder, NULL, NULL));
     snprintf(inside, sizeof inside, "%s/x", wtl_prune_folder_path(folder, WTL_FILE_PLAN));
     assert_ok(wtl_make_folder(inside, NULL));
-    assert_int_equal(wtl_prune_folder_begin(folder, &err), WTL_E_WRITE);
+    assert_int_equal(wtl_prune_folder_begin(folder, NULL, &err), WTL_E_WRITE);
     assert_non_null(strstr(err.text, "plan.jsonl: cannot be removed"));
     wtl_prune_folder_free(folder);
 }
@@ -120,7 +156,7 @@ static void the_config_comes_back(void **state)
     (void)state;
     wtl_prune_folder *folder = folder_at("config");
     wtl_prune_options sent, got;
-    assert_ok(wtl_prune_folder_begin(folder, NULL));
+    assert_ok(wtl_prune_folder_begin(folder, NULL, NULL));
     wtl_prune_defaults(&sent);
     sent.target_energy = 0.37;
     sent.step = 0.1 + 0.2; /* written with 15 digits: 0.3 */
@@ -143,7 +179,7 @@ static void a_bad_config_is_named_with_its_line(void **state)
     wtl_error err;
     assert_int_equal(wtl_prune_folder_read_config(folder, &o, &err), WTL_E_MISSING);
     assert_non_null(strstr(err.text, "config.json: no such file, so there is no run to"));
-    assert_ok(wtl_prune_folder_begin(folder, NULL));
+    assert_ok(wtl_prune_folder_begin(folder, NULL, NULL));
     static const char *const cases[][2] = {
         {"{\n\"rounds\": 1,\n\"rounds\": 2}", "config.json:3: duplicate object key"},
         {"{\n", "config.json:2: "},
@@ -175,7 +211,7 @@ static wtl_status reopen(const char *text, int lines, double *seconds, double *r
     wtl_prune_folder *folder = folder_at("plan");
     wtl_prune_row row = {.seconds = (double)NAN};
     wtl_prune_state st = {.plan_lines = lines, .rows = &row, .round_count = 1};
-    assert_ok(wtl_prune_folder_begin(folder, NULL));
+    assert_ok(wtl_prune_folder_begin(folder, NULL, NULL));
     if (text) {
         write_text(folder, WTL_FILE_PLAN, text);
     }
@@ -271,7 +307,7 @@ static void a_plan_that_cannot_be_written_is_told(void **state)
     wtl_prune_state st = {0};
     double seconds;
     wtl_prune_folder *folder = folder_at("full");
-    assert_ok(wtl_prune_folder_begin(folder, NULL));
+    assert_ok(wtl_prune_folder_begin(folder, NULL, NULL));
     assert_ok(wtl_prune_folder_open_plan(folder, &st, &seconds, NULL));
     limit_files(1);
     wtl_status status = wtl_prune_folder_plan(folder, &st, json_object(), &err);
@@ -281,7 +317,7 @@ static void a_plan_that_cannot_be_written_is_told(void **state)
     assert_int_equal(st.plan_lines, 0);
     wtl_prune_folder_free(folder);
     folder = folder_at("full2");
-    assert_ok(wtl_prune_folder_begin(folder, NULL));
+    assert_ok(wtl_prune_folder_begin(folder, NULL, NULL));
     assert_ok(wtl_make_folder(wtl_prune_folder_path(folder, WTL_FILE_PLAN), NULL));
     assert_int_equal(wtl_prune_folder_open_plan(folder, &st, &seconds, &err), WTL_E_WRITE);
     assert_non_null(strstr(err.text, "plan.jsonl: cannot be written"));
@@ -316,7 +352,7 @@ static void metrics_are_a_row_a_round(void **state)
     const wtl_prune_state st = {.rows = rows, .round_count = 2};
     const wtl_prune_state none = {.round_count = 0};
     wtl_prune_folder *folder = folder_at("metrics");
-    assert_ok(wtl_prune_folder_begin(folder, NULL));
+    assert_ok(wtl_prune_folder_begin(folder, NULL, NULL));
     assert_ok(wtl_prune_folder_write_metrics(folder, &st, NULL));
     assert_text(
         folder, WTL_FILE_METRICS,
@@ -338,7 +374,7 @@ static void files_that_cannot_be_written_are_told(void **state)
     wtl_prune_options o;
     wtl_prune_defaults(&o);
     wtl_prune_folder *folder = folder_at("no-room");
-    assert_ok(wtl_prune_folder_begin(folder, NULL));
+    assert_ok(wtl_prune_folder_begin(folder, NULL, NULL));
     for (int i = 0; i < 3; i++) {
         const char *path = wtl_prune_folder_path(folder, files[i]);
         const wtl_prune_state none = {.round_count = 0};
@@ -364,6 +400,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WTL_TEST(paths_are_those_of_the_header_and_nothing_is_made),
         WTL_TEST(beginning_removes_what_an_earlier_run_left),
+        WTL_TEST(a_new_run_takes_the_config_away_before_anything_else),
+        WTL_TEST(the_checkpoint_may_be_what_the_earlier_run_left),
         WTL_TEST(a_folder_that_cannot_be_is_told),
         WTL_TEST(no_memory_leaves_nothing_behind),
         WTL_TEST(the_config_comes_back),
