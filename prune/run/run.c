@@ -159,15 +159,20 @@ static wtl_status ask_method(wtl_run *r, double goal, wtl_error *err)
     return status;
 }
 
-static wtl_status no_further(wtl_run *r, double floor, wtl_error *err)
+static wtl_status no_further(wtl_run *r, wtl_error *err)
+{
+    wtl_status status = wtl_run_conclude(r, err);
+    return status == WTL_OK ? wtl_run_save(r, err) : status;
+}
+
+static wtl_status below_floor(wtl_run *r, double floor, wtl_error *err)
 {
     if (wtl_run_targeted(r)) {
         wtl_run_reason(
             r, "the energy cannot fall below %.4g of dense with the weights that must stay",
             floor);
     }
-    wtl_status status = wtl_run_conclude(r, err);
-    return status == WTL_OK ? wtl_run_save(r, err) : status;
+    return no_further(r, err);
 }
 
 static wtl_status prune_stage(wtl_run *r, wtl_error *err)
@@ -189,24 +194,24 @@ static wtl_status prune_stage(wtl_run *r, wtl_error *err)
         return status;
     }
     /* The zeros of activations change in fine-tuning: aim so that the target comes out. */
-    double aim = st->goal;
+    double aim = st->goal, floor = wtl_method_floor(s->pricing, s->layers);
     if (wtl_run_is_last_step(r) && !wtl_run_limited(r) && wtl_run_epochs(r) > 0.0) {
         double drift = fmin(fmax(st->drift, 0.95), 1.05);
         drift = st->approached ? 1.0 + APPROACH_DRIFT * (drift - 1.0) : drift;
         aim *= (1.0 + MARGIN) / drift;
     }
-    double floor = wtl_method_floor(s->pricing, s->layers);
-    if (aim * st->dense_energy < floor) {
-        return no_further(r, floor / st->dense_energy, err);
+    if (fmax(aim, st->goal) * st->dense_energy < floor) {
+        return below_floor(r, floor / st->dense_energy, err);
     }
     double density = wtl_session_density(s);
-    status = ask_method(r, aim * st->dense_energy, err);
+    status = ask_method(r, fmax(aim * st->dense_energy, floor), err);
     if (status != WTL_OK) {
         return status;
     }
-    if (wtl_session_density(s) >= density && !wtl_run_targeted(r)) {
-        status = wtl_run_load(r, WTL_FILE_HELD, err); /* nothing went */
-        return status == WTL_OK ? no_further(r, floor / st->dense_energy, err) : status;
+    if (wtl_session_density(s) >= density && st->campaign_rounds == WTL_NO_ROUNDS &&
+        !wtl_run_is_last_step(r)) {
+        status = wtl_run_load(r, WTL_FILE_HELD, err); /* nothing went, and nothing will */
+        return status == WTL_OK ? no_further(r, err) : status;
     }
     bool correction = st->kind == WTL_ROUND_CORRECT;
     wtl_run_begin_tuning(r, wtl_run_epochs(r), correction ? CORRECTION_RATE : 1.0);
