@@ -232,6 +232,31 @@ static void print_text(const char *out, const wtl_prune_result *r)
            out, out);
 }
 
+/* Whether there is something to go on with; progress is shown by `show`. */
+typedef struct watch {
+    wtl_prune_hooks show;
+    bool saved;
+} watch;
+
+static void on_event(void *context, const wtl_prune_event *event)
+{
+    watch *w = context;
+    w->saved = w->saved || event->kind == WTL_PRUNE_SAVED;
+    w->show.event(w->show.context, event);
+}
+
+static int report_stopped(const prune_args *args, bool saved, const wtl_error *err)
+{
+    wtl_error told;
+    if (!saved && !args->resume) {
+        return wtl_cli_report(err);
+    }
+    (void)wtl_fail(&told, WTL_E_STOPPED, "%s; go on with 'wattle prune --resume --out %s'",
+                   err->text, args->out);
+    (void)wtl_cli_report(&told);
+    return WTL_EXIT_SAVED;
+}
+
 static int prune(const prune_args *args, const wtl_parsed *parsed)
 {
     wtl_error err = {0};
@@ -239,18 +264,17 @@ static int prune(const prune_args *args, const wtl_parsed *parsed)
     wtl_progress progress;
     wtl_signals_catch();
     wtl_progress_begin(&progress, &parsed->common);
-    wtl_prune_hooks hooks = wtl_cli_prune_hooks(&progress);
+    watch w = {.show = wtl_cli_prune_hooks(&progress)};
+    wtl_prune_hooks hooks = w.show;
+    hooks.event = on_event;
+    hooks.context = &w; /* the others take none */
     wtl_status status =
         wtl_prune(args->out, &args->o, args->resume, args->force, &hooks, &result, &err);
     wtl_progress_end(&progress);
     if (status == WTL_E_STOPPED) {
-        wtl_error told;
-        (void)wtl_fail(&told, WTL_E_STOPPED, "%s; go on with 'wattle prune --resume --out %s'",
-                       err.text, args->out);
-        (void)wtl_cli_report(&told);
-        return WTL_EXIT_SAVED;
+        return report_stopped(args, w.saved, &err);
     }
-    bool finished = status == WTL_OK || (status == WTL_E_GOAL && result.rounds > 0);
+    bool finished = status == WTL_OK || (status == WTL_E_GOAL && result.dense_energy > 0);
     if (finished && parsed->common.json) {
         int code = print_json(parsed->command, args->out, &result);
         if (code) {
