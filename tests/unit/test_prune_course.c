@@ -411,6 +411,214 @@ static void the_density_in_checkpoints_is_that_of_the_net(void **state)
     wtl_checkpoint_free(checkpoint);
 }
 
+/* ---- no room ---- */
+
+/* At a call of a hook, `file` of the run is put aside, and a full disk in its place. */
+typedef struct filler {
+    int calls, at;
+    const char *run, *file;
+    bool done;
+} filler;
+
+static const char *aside(const filler *f)
+{
+    char name[96];
+    snprintf(name, sizeof name, "%s.aside", f->file);
+    return path_in(f->run, name);
+}
+
+static void fill_disk(void *context, const wtl_prune_event *event)
+{
+    filler *f = context;
+    (void)event;
+    if (++f->calls == f->at) {
+        const char *path = path_in(f->run, f->file);
+        f->done = true;
+        (void)rename(path, aside(f)); /* it need not be there yet */
+        assert_int_equal(symlink("/dev/full", path), 0);
+    }
+}
+
+static void make_room(const filler *f)
+{
+    const char *path = path_in(f->run, f->file);
+    assert_int_equal(unlink(path), 0);
+    if (wtl_file_exists(aside(f))) {
+        assert_int_equal(rename(aside(f), path), 0);
+    }
+}
+
+static void a_full_disk_is_told_and_costs_nothing(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *file;
+        int at; /* when the folder is there, and a save, or the end, is still to come */
+    } cases[] = {{"ckpt/last.wtl", 12},    {"ckpt/last.wtl", 20}, {"ckpt/held.wtl", 12},
+                 {"ckpt/pruned.wtl", 12},  {"metrics.csv", 12},   {"energy.csv", 12},
+                 {"certificate.json", 12}, {"masks.npz", 12}};
+    wtl_prune_options o = tiny_options("magnitude-global");
+    wtl_prune_result r;
+    o.target_energy = above_floor(&o, 0.6);
+    o.max_drop = 50;
+    assert_ok(wtl_prune(wtl_test_path("room"), &o, false, false, NULL, &r, NULL));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char run[32];
+        wtl_error err;
+        snprintf(run, sizeof run, "no-room-%zu", i);
+        filler f = {.at = cases[i].at, .run = run, .file = cases[i].file};
+        const wtl_prune_hooks hooks = {.event = fill_disk, .context = &f};
+        wtl_status status = wtl_prune(wtl_test_path(run), &o, false, false, &hooks, NULL, &err);
+        if (status != WTL_E_WRITE || !f.done) {
+            fail_msg("%s full at call %d of %d: %s", f.file, f.at, f.calls,
+                     wtl_status_name(status));
+        }
+        assert_non_null(strstr(err.text, "/dev/full: cannot be written: No space left"));
+        make_room(&f);
+        assert_ok(wtl_prune(wtl_test_path(run), NULL, true, false, NULL, &r, NULL));
+        assert_same_run(run, "room");
+    }
+}
+
+static void files_of_a_beginning_that_cannot_be_written_are_told(void **state)
+{
+    (void)state;
+    static const char *const files[] = {"env.json", "ckpt/dense.wtl"};
+    wtl_prune_options o = tiny_options("magnitude-global");
+    wtl_error err;
+    o.target_energy = 0.97;
+    for (int i = 0; i < 2; i++) {
+        char run[32];
+        snprintf(run, sizeof run, "begin-%d", i);
+        assert_ok(wtl_make_folder(path_in(run, "ckpt"), NULL));
+        assert_int_equal(symlink("/dev/full", path_in(run, files[i])), 0);
+        assert_int_equal(wtl_prune(wtl_test_path(run), &o, false, false, NULL, NULL, &err),
+                         WTL_E_WRITE);
+        assert_non_null(strstr(err.text, "/dev/full: cannot be written"));
+        assert_false(wtl_file_exists(path_in(run, "ckpt/last.wtl")));
+        assert_int_equal(unlink(path_in(run, files[i])), 0);
+        assert_ok(wtl_prune(wtl_test_path(run), &o, false, false, NULL, NULL, &err));
+    }
+}
+
+/* ---- no memory ---- */
+
+static void no_allocation_that_fails_leaks_or_spoils_a_run(void **state)
+{
+    (void)state;
+    enum { TRIES = 40 };
+    wtl_prune_options o = tiny_options("energy-aware");
+    wtl_prune_result r;
+    o.rounds = 1;
+    o.epochs = o.final_epochs = 0.4;
+    o.target_energy = above_floor(&o, 0.6);
+    o.max_drop = 90;
+    o.finetune.distill = 0.3;
+    wtl_test_fail_allocation(0, 0);
+    assert_ok(wtl_prune(wtl_test_path("memory"), &o, false, false, NULL, &r, NULL));
+    long count = wtl_test_allocations(), live = wtl_test_live_allocations();
+    for (int i = 0; i < TRIES; i++) {
+        char run[32];
+        wtl_error err = {.text = ""};
+        long at = 1 + count * i / TRIES;
+        snprintf(run, sizeof run, "memory-%d", i);
+        wtl_test_fail_allocation(at, 0);
+        wtl_status status = wtl_prune(wtl_test_path(run), &o, false, false, NULL, &r, &err);
+        wtl_test_fail_allocation(0, 0);
+        if (status != WTL_E_NOMEM || err.text[0] == '\0') {
+            fail_msg("allocation %ld of %ld failed: %s (%s)", at, count,
+                     wtl_status_name(status), err.text);
+        }
+        assert_int_equal(wtl_test_live_allocations(), live);
+        assert_ok(finish(run, &o, &r));
+        assert_same_run(run, "memory");
+    }
+}
+
+/* ---- training that is not finite ---- */
+
+static void training_that_is_not_finite_is_told_and_nothing_is_lost(void **state)
+{
+    (void)state;
+    wtl_prune_options o = tiny_options("magnitude-global");
+    wtl_error err;
+    wtl_checkpoint *checkpoint;
+    o.target_energy = above_floor(&o, 0.6);
+    o.finetune.rate = 1e6;
+    o.finetune.optimizer.momentum = 0.999;
+    o.epochs = o.final_epochs = 30;
+    assert_int_equal(wtl_prune(wtl_test_path("nan"), &o, false, false, NULL, NULL, &err),
+                     WTL_E_NAN);
+    assert_null(strchr(err.text, '\n'));
+    assert_ok(wtl_checkpoint_read(&checkpoint, path_in("nan", "ckpt/last.wtl"), NULL));
+    wtl_checkpoint_free(checkpoint);
+    assert_false(wtl_file_exists(path_in("nan", "ckpt/pruned.wtl")));
+}
+
+/* ---- the clock ---- */
+
+static double tick(void *context)
+{
+    double *now = context;
+    return *now += 1.0;
+}
+
+static double peak(void *context)
+{
+    (void)context;
+    return 12345.0;
+}
+
+/* Seconds go on over calls: never back within plan.jsonl, nor in the certificate. */
+static void seconds_are_of_all_calls(void **state)
+{
+    (void)state;
+    wtl_prune_options o = tiny_options("magnitude-global");
+    double now = 1000.0, last = 0.0;
+    const wtl_prune_hooks hooks = {.seconds = tick, .peak_bytes = peak, .context = &now};
+    wtl_prune_result r;
+    char line[2048];
+    o.target_energy = above_floor(&o, 0.6);
+    o.save_minutes = 1.0 / 60.0; /* every second: after every batch */
+    begin_with("clock", &o, "drift", 1.0);
+    for (int times = 0; times < 3; times++) {
+        now = times * 1e6; /* another process has another clock */
+        assert_ok(wtl_prune(wtl_test_path("clock"), NULL, true, false, &hooks, &r, NULL));
+        FILE *file = fopen(path_in("clock", "plan.jsonl"), "r");
+        assert_non_null(file);
+        double before = 0.0;
+        while (fgets(line, sizeof line, file)) {
+            json_t *object = json_loads(line, 0, NULL);
+            double seconds = json_number_value(json_object_get(object, "seconds"));
+            assert_true(seconds >= before && seconds < 500.0);
+            before = seconds;
+            json_decref(object);
+        }
+        fclose(file);
+        assert_true(r.seconds >= before && r.seconds >= last && r.seconds < 500.0);
+        assert_close(r.peak_bytes, 12345.0, 0.0);
+        last = before;
+    }
+}
+
+/* ---- top-5 ---- */
+
+static void the_limit_is_in_points_of_the_metric(void **state)
+{
+    (void)state;
+    wtl_prune_options o = tiny_options("random");
+    wtl_prune_result r;
+    o.metric = WTL_METRIC_TOP5; /* of 4 classes: never wrong */
+    o.max_drop = 0;
+    o.refinements = -1;
+    o.finetune.rate = 20;
+    o.finetune.optimizer.clip_norm = 1;
+    o.target_energy = above_floor(&o, 0.5);
+    assert_ok(wtl_prune(wtl_test_path("top5"), &o, false, false, NULL, &r, NULL));
+    assert_close(r.drop, 0.0, 0.0);
+    assert_true(r.top1 < r.dense_top1); /* which would not have held */
+}
+
 /* ---- where nothing was saved ---- */
 
 static int stop_at_once(void *context)
@@ -458,6 +666,12 @@ int main(void)
         WTL_TEST(a_target_near_the_floor_is_tried),
         WTL_TEST(a_step_that_takes_nothing_is_the_last),
         WTL_TEST(the_density_in_checkpoints_is_that_of_the_net),
+        WTL_TEST(a_full_disk_is_told_and_costs_nothing),
+        WTL_TEST(files_of_a_beginning_that_cannot_be_written_are_told),
+        WTL_TEST(no_allocation_that_fails_leaks_or_spoils_a_run),
+        WTL_TEST(training_that_is_not_finite_is_told_and_nothing_is_lost),
+        WTL_TEST(seconds_are_of_all_calls),
+        WTL_TEST(the_limit_is_in_points_of_the_metric),
         WTL_TEST(a_run_stopped_before_its_beginning_leaves_nothing),
         WTL_TEST(a_run_may_begin_from_what_it_overwrites),
     };
