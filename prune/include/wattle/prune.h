@@ -5,8 +5,9 @@
  * judges on the validation images. Rounds keep equal shares of what is above the floor: with f
  * the floor, (e_r - f) / (1 - f) falls geometrically (gradual methods: along a cubic).
  *
- *   target energy  `rounds` rounds, the last fine-tuned for final_epochs; then, while the energy
- *                  is not within 0.5 % of the target, up to 3 small corrections
+ *   target energy  `rounds` rounds (fewer where one would end near the target), final_epochs at
+ *                  the end; then, while the energy is more than 0.5 % above the target, up to 3
+ *                  small corrections
  *   largest drop   rounds of factor `step` until one loses more than max_drop even after
  *                  final_epochs; back to the last that held, half the step, `refinements` times;
  *                  the last that held is the result
@@ -35,17 +36,19 @@
  * Killed at any moment, a run that is resumed gives the same pruned.wtl.
  *
  * plan.jsonl: every object has "event", "round" and "seconds" (of the run so far).
+ *   "begin"     the dense net: "dense_energy" (absolute), "floor", "top1", "top5"
  *   "layer"     what the method did: "layer", "weights", "kept_before", "kept_after",
  *               "energy_before", "energy_after", "error_before", "error_removal",
  *               "error_restoral", "error" (null where it measured none)
  *   "round"     as the row of metrics.csv, and "top1_train"
  *   "decision"  "what": "held", "second chance", "back", "corrected", "finished"; "why"
  *
- * certificate.json: "met", "why", "method", "checkpoint", "data", "hardware", "hardware_batch",
- * "seed", "energy_asked", "energy", "energy_held_out", "floor" (shares of dense or null),
- * "dense_energy", "pruned_energy", "metric", "drop_asked", "drop", "dense_top1", "dense_top5",
- * "top1", "top5", "val_images", "search_images", "train_images", "weights", "weights_kept",
- * "macs", "macs_before", "macs_after", "rounds", "epochs", "seconds", "peak_bytes".
+ * certificate.json: "schema_version", "met", "why", "method", "checkpoint", "data", "hardware",
+ * "hardware_batch", "seed", "energy_asked", "energy", "energy_held_out", "floor" (shares of dense
+ * or null), "dense_energy", "pruned_energy", "metric", "drop_asked", "drop", "dense_top1",
+ * "dense_top5", "top1", "top5", "val_images", "search_images", "train_images", "weights",
+ * "weights_before", "weights_kept", "macs", "macs_before", "macs_after", "rounds", "epochs",
+ * "seconds", "peak_bytes".
  */
 #ifndef WATTLE_PRUNE_H
 #define WATTLE_PRUNE_H
@@ -177,9 +180,9 @@ typedef struct wtl_prune_result {
     long val_images;
     double density; /* prunable weights kept */
     int rounds;
-    double epochs;  /* of fine-tuning, in all */
-    double seconds; /* of all calls, NaN without a clock */
-    double peak_bytes;
+    double epochs;     /* of fine-tuning, in all */
+    double seconds;    /* of all calls, NaN without a clock */
+    double peak_bytes; /* of the process of this call, NaN if unknown */
 } wtl_prune_result;
 
 /* Prune into the folder `run`. New runs refuse a folder that holds one, unless `force`; nothing
@@ -189,7 +192,7 @@ typedef struct wtl_prune_result {
  * to a harder goal. hooks and result may be NULL.
  *   WTL_E_GOAL     done, a goal was not met (*result is filled), or - before any work - cannot
  *                  be
- *   WTL_E_STOPPED  stopped by the hook; saved
+ *   WTL_E_STOPPED  stopped by the hook; saved, unless that was before the first round
  *   WTL_E_NAN      the checkpoint or the training is not finite
  *   WTL_E_MISSING, WTL_E_FORMAT, WTL_E_SHAPE, WTL_E_WRITE, WTL_E_NOMEM, WTL_E_ARG, WTL_E_FIT */
 WTL_API wtl_status wtl_prune(const char *run, const wtl_prune_options *options, bool resume,
