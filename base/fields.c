@@ -1,5 +1,6 @@
 /* fields.c - options to and from JSON by a table. */
 #include "wattle/fields.h"
+#include "wattle/json.h"
 #include "wattle/text.h"
 
 #include <jansson.h>
@@ -26,12 +27,6 @@ static double shortest(float value)
         }
     }
     return parsed;
-}
-
-/* JSON has no NaN: it becomes null. */
-static json_t *real(double value)
-{
-    return isfinite(value) ? json_real(value) : json_null();
 }
 
 static json_t *seed_to_json(uint64_t seed)
@@ -62,9 +57,9 @@ static json_t *field_to_json(const wtl_field *f, const void *options)
     case WTL_FIELD_INT:
         return json_integer(*(const int *)at);
     case WTL_FIELD_REAL:
-        return real(*(const double *)at);
+        return wtl_json_real(*(const double *)at);
     case WTL_FIELD_FLOAT:
-        return real(shortest(*(const float *)at));
+        return wtl_json_real(shortest(*(const float *)at));
     case WTL_FIELD_BOOL:
         return json_boolean(*(const bool *)at);
     case WTL_FIELD_TEXT:
@@ -130,7 +125,7 @@ static wtl_status number_from_json(const reading *r, const wtl_field *f, const j
 {
     char wanted[96];
     bool whole = f->type == WTL_FIELD_INT;
-    double number = json_is_number(value) ? json_number_value(value) : (double)NAN;
+    double number = wtl_json_number(value);
     if (!(number >= f->low && number <= f->high) || (whole && !json_is_integer(value))) {
         snprintf(wanted, sizeof wanted, "a %snumber from %.10g to %.10g", whole ? "whole " : "",
                  f->low, f->high);

@@ -233,12 +233,12 @@ static json_t *plan_json(const plan *p, const wtl_compare_options *c)
 {
     return json_pack("{s:s, s:i, s:i, s:i, s:o, s:o, s:o, s:I, s:I, s:I, s:o}", "net",
                      p->before.net, "runs", p->runs, "nets", p->nets, "seeds", c->seeds,
-                     "floor", wtl_cli_number(p->before.floor / p->before.dense), "epochs_a_net",
-                     wtl_cli_number(p->epochs_a_net), "epochs", wtl_cli_number(p->epochs),
+                     "floor", wtl_json_real(p->before.floor / p->before.dense), "epochs_a_net",
+                     wtl_json_real(p->epochs_a_net), "epochs", wtl_json_real(p->epochs),
                      "train_images", (json_int_t)p->before.train_images, "val_images",
                      (json_int_t)p->before.val_images, "search_images",
                      (json_int_t)p->before.search_images, "estimated_minutes",
-                     wtl_cli_number(p->minutes));
+                     wtl_json_real(p->minutes));
 }
 
 static int dry_run(const wtl_compare_options *c, const wtl_parsed *parsed)

@@ -167,12 +167,12 @@ static int print_json(const wtl_command *command, const demo_args *args,
                       const wtl_comparison *comparison, const demo_paths *paths)
 {
     return wtl_cli_print_json(command, json_pack("{s:o, s:s, s:s, s:i, s:o, s:o, s:o, s:o}",
-                                                 "run", wtl_cli_string(args->out), "net", NET,
+                                                 "run", wtl_json_string(args->out), "net", NET,
                                                  "data", DATA, "epochs", r->epochs, "val_top1",
-                                                 wtl_cli_number(r->val_top1), "dense_energy",
-                                                 wtl_cli_number(energy->total), "comparison",
+                                                 wtl_json_real(r->val_top1), "dense_energy",
+                                                 wtl_json_real(energy->total), "comparison",
                                                  wtl_comparison_to_json(comparison), "report",
-                                                 wtl_cli_string(paths->report)));
+                                                 wtl_json_string(paths->report)));
 }
 
 static int print_text(const demo_args *args, const wtl_energy_report *energy,

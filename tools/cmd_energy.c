@@ -86,9 +86,9 @@ static int list_hardware(const wtl_command *command, bool as_json)
             printf("%-16s %s\n", hw.name, hw.title);
         }
         (void)json_array_append_new(list, json_pack("{s:s, s:o, s:s, s:o}", "name", *name,
-                                                    "title", wtl_cli_string(hw.title),
+                                                    "title", wtl_json_string(hw.title),
                                                     "dataflow", wtl_dataflow_name(hw.dataflow),
-                                                    "source", wtl_cli_string(hw.source)));
+                                                    "source", wtl_json_string(hw.source)));
     }
     if (as_json) {
         return wtl_cli_print_json(command, json_pack("{s:o}", "hardware", list));
@@ -115,9 +115,9 @@ static int show_hardware(const wtl_command *command, const char *what, bool as_j
     if (status != WTL_OK) {
         code = wtl_cli_report(&err);
     } else if (as_json) {
-        code =
-            wtl_cli_print_json(command, json_pack("{s:o, s:o}", "name", wtl_cli_string(hw.name),
-                                                  "yaml", wtl_cli_string(text)));
+        code = wtl_cli_print_json(command,
+                                  json_pack("{s:o, s:o}", "name", wtl_json_string(hw.name),
+                                            "yaml", wtl_json_string(text)));
     } else {
         (void)fwrite(text, 1, length, stdout); /* failures show when stdout is closed */
     }
@@ -222,7 +222,7 @@ static int print(const wtl_command *command, const estimate *a, const estimate *
         if (b) {
             double ratio = a->report.total / b->report.total;
             (void)json_object_set_new(document, "against", wtl_energy_json(&b->report));
-            (void)json_object_set_new(document, "ratio", wtl_cli_number(ratio));
+            (void)json_object_set_new(document, "ratio", wtl_json_real(ratio));
         }
         return wtl_cli_print_json(command, document);
     }

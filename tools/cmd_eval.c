@@ -106,11 +106,11 @@ static int print_json(const wtl_command *command, const char *file, const char *
 {
     const wtl_scores *s = &result->scores;
     json_t *document =
-        json_pack("{s:o, s:o, s:I, s:o, s:o, s:o, s:I}", "checkpoint", wtl_cli_string(file),
-                  "data", wtl_cli_string(data), "images", (json_int_t)s->images, "top1",
-                  wtl_cli_number(wtl_percent(s->top1, s->images)), "top5",
-                  wtl_cli_number(wtl_percent(s->top5, s->images)), "loss",
-                  wtl_cli_number(s->images ? s->loss / (double)s->images : 0.0), "unreadable",
+        json_pack("{s:o, s:o, s:I, s:o, s:o, s:o, s:I}", "checkpoint", wtl_json_string(file),
+                  "data", wtl_json_string(data), "images", (json_int_t)s->images, "top1",
+                  wtl_json_real(wtl_percent(s->top1, s->images)), "top5",
+                  wtl_json_real(wtl_percent(s->top5, s->images)), "loss",
+                  wtl_json_real(s->images ? s->loss / (double)s->images : 0.0), "unreadable",
                   (json_int_t)result->unreadable);
     if (result->confusion) {
         (void)json_object_set_new(document, "confusion", confusion_json(result));

@@ -181,9 +181,9 @@ static double density(const wtl_finetune_result *r)
 
 static json_t *scores_json(const wtl_scores *s)
 {
-    return json_pack("{s:o, s:o, s:o}", "loss", wtl_cli_number(s->loss / (double)s->images),
-                     "top1", wtl_cli_number(wtl_percent(s->top1, s->images)), "top5",
-                     wtl_cli_number(wtl_percent(s->top5, s->images)));
+    return json_pack("{s:o, s:o, s:o}", "loss", wtl_json_real(s->loss / (double)s->images),
+                     "top1", wtl_json_real(wtl_percent(s->top1, s->images)), "top5",
+                     wtl_json_real(wtl_percent(s->top5, s->images)));
 }
 
 static int print_json(const wtl_command *command, const char *out, const wtl_finetune_result *r)
@@ -191,11 +191,11 @@ static int print_json(const wtl_command *command, const char *out, const wtl_fin
     return wtl_cli_print_json(
         command,
         json_pack("{s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:o, s:I, s:o}", "run",
-                  wtl_cli_string(out), "before", scores_json(&r->before), "after",
+                  wtl_json_string(out), "before", scores_json(&r->before), "after",
                   scores_json(&r->after), "val_images", (json_int_t)r->after.images, "weights",
                   (json_int_t)r->weights, "kept", (json_int_t)r->kept, "nonzero",
-                  (json_int_t)r->nonzero, "density", wtl_cli_number(density(r)), "steps",
-                  (json_int_t)r->steps, "epochs", wtl_cli_number(r->epochs)));
+                  (json_int_t)r->nonzero, "density", wtl_json_real(density(r)), "steps",
+                  (json_int_t)r->steps, "epochs", wtl_json_real(r->epochs)));
 }
 
 static void print_scores(const char *when, const wtl_scores *s)

@@ -77,10 +77,10 @@ static json_t *picture_json(const wtl_model *model, const char *file, const floa
         char spare[32];
         const char *name = wtl_model_class(model->checkpoint, best[i], spare);
         (void)json_array_append_new(
-            list, json_pack("{s:i, s:o, s:o}", "class", best[i], "name", wtl_cli_string(name),
-                            "probability", wtl_cli_number((double)probability[best[i]])));
+            list, json_pack("{s:i, s:o, s:o}", "class", best[i], "name", wtl_json_string(name),
+                            "probability", wtl_json_real((double)probability[best[i]])));
     }
-    return json_pack("{s:o, s:o}", "file", wtl_cli_string(file), "top", list);
+    return json_pack("{s:o, s:o}", "file", wtl_json_string(file), "top", list);
 }
 
 /* Every picture; one that cannot be read is reported and the others go on. Returns the exit

@@ -356,10 +356,10 @@ static json_t *layer_json(const report *r, int index, bool kernels)
     json_t *inputs = json_array();
     for (int i = 0; i < layer->input_count; i++) {
         (void)json_array_append_new(inputs,
-                                    wtl_cli_string(r->def->layers[layer->inputs[i]].name));
+                                    wtl_json_string(r->def->layers[layer->inputs[i]].name));
     }
     json_t *json =
-        json_pack("{s:o, s:s, s:o, s:o, s:I, s:I, s:b}", "name", wtl_cli_string(layer->name),
+        json_pack("{s:o, s:s, s:o, s:o, s:I, s:I, s:b}", "name", wtl_json_string(layer->name),
                   "kind", wtl_layer_kind_name(layer->kind), "inputs", inputs, "output",
                   shape_json(row->output), "parameters", (json_int_t)row->parameters, "macs",
                   (json_int_t)row->macs, "training_only", !row->inference);
@@ -367,7 +367,7 @@ static json_t *layer_json(const report *r, int index, bool kernels)
         (void)json_object_set_new(json, "density", json_real(row->density));
     }
     if (kernels && row->inference) {
-        (void)json_object_set_new(json, "kernel", wtl_cli_string(row->kernel));
+        (void)json_object_set_new(json, "kernel", wtl_json_string(row->kernel));
     }
     return json;
 }
@@ -378,13 +378,13 @@ static json_t *preprocess_json(const wtl_preprocess *p)
         [WTL_RESIZE_NONE] = "none", [WTL_RESIZE_WARP] = "warp", [WTL_RESIZE_SHORT] = "short"};
     json_t *mean = json_array(), *deviation = json_array();
     for (int c = 0; c < p->channels; c++) {
-        (void)json_array_append_new(mean, wtl_cli_number((double)p->mean[c]));
-        (void)json_array_append_new(deviation, wtl_cli_number((double)p->deviation[c]));
+        (void)json_array_append_new(mean, wtl_json_real((double)p->mean[c]));
+        (void)json_array_append_new(deviation, wtl_json_real((double)p->deviation[c]));
     }
     return json_pack("{s:i, s:i, s:i, s:s, s:s, s:i, s:o, s:o, s:o}", "channels", p->channels,
                      "height", p->height, "width", p->width, "order",
                      p->order == WTL_ORDER_BGR ? "bgr" : "rgb", "resize_rule", rules[p->rule],
-                     "resize", p->resize, "scale", wtl_cli_number((double)p->scale), "mean",
+                     "resize", p->resize, "scale", wtl_json_real((double)p->scale), "mean",
                      mean, "deviation", deviation);
 }
 
@@ -401,16 +401,16 @@ static void add_checkpoint(const report *r, json_t *document)
     json_t *classes = json_array(), *config = wtl_checkpoint_meta(r->checkpoint, "config");
     for (int i = 0; i < wtl_checkpoint_class_count(r->checkpoint); i++) {
         (void)json_array_append_new(classes,
-                                    wtl_cli_string(wtl_checkpoint_class(r->checkpoint, i)));
+                                    wtl_json_string(wtl_checkpoint_class(r->checkpoint, i)));
     }
     long epochs;
     double top1;
     find_trained(r->checkpoint, &epochs, &top1);
-    (void)json_object_set_new(document, "density", wtl_cli_number(r->density));
+    (void)json_object_set_new(document, "density", wtl_json_real(r->density));
     (void)json_object_set_new(document, "class_names", classes);
     (void)json_object_set_new(document, "epochs",
                               epochs < 0 ? json_null() : json_integer(epochs));
-    (void)json_object_set_new(document, "val_top1", wtl_cli_number(top1));
+    (void)json_object_set_new(document, "val_top1", wtl_json_real(top1));
     (void)json_object_set_new(document, "config",
                               config ? json_deep_copy(config) : json_null());
 }
@@ -423,12 +423,13 @@ static int print_json(const wtl_command *command, const report *r, const char *w
         (void)json_array_append_new(layers, layer_json(r, i, args->kernels));
     }
     json_t *document = json_pack(
-        "{s:o, s:o, s:o, s:i, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "file", wtl_cli_string(what),
-        "net", wtl_cli_string(r->def->name), "input", shape_json(r->def->input), "classes",
-        r->def->classes, "parameters", (json_int_t)r->parameters, "macs", (json_int_t)r->macs,
-        "training_only_parameters", (json_int_t)r->aux_parameters, "training_only_macs",
-        (json_int_t)r->aux_macs, "memory", memory_json(r, args, threads), "preprocess",
-        preprocess_json(&r->def->preprocess), "layers", layers);
+        "{s:o, s:o, s:o, s:i, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "file",
+        wtl_json_string(what), "net", wtl_json_string(r->def->name), "input",
+        shape_json(r->def->input), "classes", r->def->classes, "parameters",
+        (json_int_t)r->parameters, "macs", (json_int_t)r->macs, "training_only_parameters",
+        (json_int_t)r->aux_parameters, "training_only_macs", (json_int_t)r->aux_macs, "memory",
+        memory_json(r, args, threads), "preprocess", preprocess_json(&r->def->preprocess),
+        "layers", layers);
     if (r->checkpoint) {
         add_checkpoint(r, document);
     }

@@ -130,14 +130,14 @@ static json_t *preflight_json(const wtl_preflight *p)
             layers,
             json_pack("{s:s, s:I, s:I, s:I, s:o, s:o, s:o}", "layer", l->name, "weights",
                       (json_int_t)l->weights, "kept", (json_int_t)l->kept, "least",
-                      (json_int_t)l->least, "macs", wtl_cli_number(l->macs), "energy",
-                      wtl_cli_number(l->energy), "floor", wtl_cli_number(l->floor)));
+                      (json_int_t)l->least, "macs", wtl_json_real(l->macs), "energy",
+                      wtl_json_real(l->energy), "floor", wtl_json_real(l->floor)));
     }
     return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:b, s:o}", "net",
-                     p->net, "hardware", p->hardware, "dense_energy", wtl_cli_number(p->dense),
-                     "floor", wtl_cli_number(p->floor / p->dense), "top1",
-                     wtl_cli_number(p->top1), "top5", wtl_cli_number(p->top5), "loss",
-                     wtl_cli_number(p->loss), "floor_energy", wtl_cli_number(p->floor),
+                     p->net, "hardware", p->hardware, "dense_energy", wtl_json_real(p->dense),
+                     "floor", wtl_json_real(p->floor / p->dense), "top1",
+                     wtl_json_real(p->top1), "top5", wtl_json_real(p->top5), "loss",
+                     wtl_json_real(p->loss), "floor_energy", wtl_json_real(p->floor),
                      "train_images", (json_int_t)p->train_images, "val_images",
                      (json_int_t)p->val_images, "search_images", (json_int_t)p->search_images,
                      "faster_on_this_machine", 0, "layers", layers);
@@ -195,17 +195,16 @@ static int print_json(const wtl_command *command, const char *out, const wtl_pru
         json_pack(
             "{s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
             "s:I, s:o, s:i, s:o, s:o, s:o}",
-            "run", wtl_cli_string(out), "met", (int)r->met, "why", wtl_cli_string(r->why),
-            "energy_asked", wtl_cli_number(r->energy_asked), "energy",
-            wtl_cli_number(r->energy), "energy_held_out", wtl_cli_number(r->energy_held_out),
-            "dense_energy", wtl_cli_number(r->dense_energy), "pruned_energy",
-            wtl_cli_number(r->pruned_energy), "floor", wtl_cli_number(r->floor), "drop_asked",
-            wtl_cli_number(r->drop_asked), "drop", wtl_cli_number(r->drop), "dense_top1",
-            wtl_cli_number(r->dense_top1), "dense_top5", wtl_cli_number(r->dense_top5), "top1",
-            wtl_cli_number(r->top1), "top5", wtl_cli_number(r->top5), "val_images",
-            (json_int_t)r->val_images, "density", wtl_cli_number(r->density), "rounds",
-            r->rounds, "epochs", wtl_cli_number(r->epochs), "seconds",
-            wtl_cli_number(r->seconds), "peak_bytes", wtl_cli_number(r->peak_bytes)));
+            "run", wtl_json_string(out), "met", (int)r->met, "why", wtl_json_string(r->why),
+            "energy_asked", wtl_json_real(r->energy_asked), "energy", wtl_json_real(r->energy),
+            "energy_held_out", wtl_json_real(r->energy_held_out), "dense_energy",
+            wtl_json_real(r->dense_energy), "pruned_energy", wtl_json_real(r->pruned_energy),
+            "floor", wtl_json_real(r->floor), "drop_asked", wtl_json_real(r->drop_asked),
+            "drop", wtl_json_real(r->drop), "dense_top1", wtl_json_real(r->dense_top1),
+            "dense_top5", wtl_json_real(r->dense_top5), "top1", wtl_json_real(r->top1), "top5",
+            wtl_json_real(r->top5), "val_images", (json_int_t)r->val_images, "density",
+            wtl_json_real(r->density), "rounds", r->rounds, "epochs", wtl_json_real(r->epochs),
+            "seconds", wtl_json_real(r->seconds), "peak_bytes", wtl_json_real(r->peak_bytes)));
 }
 
 static void print_text(const char *out, const wtl_prune_result *r)

@@ -32,8 +32,8 @@ static int run(const wtl_command *command, int argc, char **argv)
     int code = WTL_EXIT_DONE;
     if (parsed.common.json) {
         code =
-            wtl_cli_print_json(command, json_pack("{s:o, s:o}", "run", wtl_cli_string(folder),
-                                                  "report", wtl_cli_string(page ? page : "")));
+            wtl_cli_print_json(command, json_pack("{s:o, s:o}", "run", wtl_json_string(folder),
+                                                  "report", wtl_json_string(page ? page : "")));
     } else {
         printf("%s\n", page ? page : "");
     }

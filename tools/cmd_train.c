@@ -293,12 +293,12 @@ static int print_json(const wtl_command *command, const char *run, const wtl_tra
     return wtl_cli_print_json(
         command,
         json_pack("{s:o, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:o}", "run",
-                  wtl_cli_string(run), "epochs", r->epochs, "train_loss",
-                  wtl_cli_number(r->train_loss), "train_top1", wtl_cli_number(r->train_top1),
-                  "val_loss", wtl_cli_number(r->val_loss), "val_top1",
-                  wtl_cli_number(r->val_top1), "val_top5", wtl_cli_number(r->val_top5),
-                  "best_val_top1", wtl_cli_number(r->best_val_top1), "best_epoch",
-                  r->best_epoch, "seconds", wtl_cli_number(r->seconds)));
+                  wtl_json_string(run), "epochs", r->epochs, "train_loss",
+                  wtl_json_real(r->train_loss), "train_top1", wtl_json_real(r->train_top1),
+                  "val_loss", wtl_json_real(r->val_loss), "val_top1",
+                  wtl_json_real(r->val_top1), "val_top5", wtl_json_real(r->val_top5),
+                  "best_val_top1", wtl_json_real(r->best_val_top1), "best_epoch", r->best_epoch,
+                  "seconds", wtl_json_real(r->seconds)));
 }
 
 static int print_text(const char *run, const wtl_train_result *r, bool validated)

@@ -1,15 +1,17 @@
 /* run_folder.c - config.json, env.json, metrics.csv, log.jsonl and the plots of a run. */
 #include "run_folder.h"
 
-#include "json.h"
 #include "wattle/blas.h"
 #include "wattle/file.h"
+#include "wattle/json.h"
 #include "wattle/memory.h"
 #include "wattle/svg.h"
 #include "wattle/text.h"
 #include "wattle/threads.h"
 
 #include <errno.h>
+#include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -129,41 +131,10 @@ wtl_status wtl_run_folder_clear(wtl_run_folder *folder, wtl_error *err)
 
 /* ---- config.json and env.json ---- */
 
-/* 15 digits: what a user wrote comes back as written. */
-static char *json_text(json_t *json)
-{
-    char *text = json ? json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) : NULL;
-    json_decref(json);
-    return text;
-}
-
-char *wtl_run_config_text(const wtl_train_options *options)
-{
-    return json_text(wtl_train_options_to_json(options));
-}
-
-/* Takes over `text`. */
-static wtl_status write_json_text(const wtl_run_folder *folder, part p, char *text,
-                                  wtl_error *err)
-{
-    if (!text) {
-        return no_memory(folder, err);
-    }
-    wtl_writer *writer;
-    wtl_status status = wtl_writer_open(&writer, folder->parts[p], err);
-    if (status == WTL_OK) {
-        wtl_writer_put(writer, text, strlen(text));
-        wtl_writer_put(writer, "\n", 1);
-        status = wtl_writer_commit(writer, err);
-    }
-    free(text);
-    return status;
-}
-
 wtl_status wtl_run_folder_write_config(const wtl_run_folder *folder,
                                        const wtl_train_options *options, wtl_error *err)
 {
-    return write_json_text(folder, PART_CONFIG, wtl_run_config_text(options), err);
+    return wtl_json_write(folder->parts[PART_CONFIG], wtl_train_options_to_json(options), err);
 }
 
 wtl_status wtl_run_folder_read_config(const wtl_run_folder *folder, wtl_train_options *options,
@@ -176,17 +147,10 @@ wtl_status wtl_run_folder_read_config(const wtl_run_folder *folder, wtl_train_op
                         "resuming",
                         folder->path);
     }
-    unsigned char *bytes;
-    size_t length;
-    wtl_status status = wtl_file_read(path, MOST_CONFIG_BYTES, &bytes, &length, err);
+    json_t *json;
+    wtl_status status = wtl_json_read(&json, path, MOST_CONFIG_BYTES, err);
     if (status != WTL_OK) {
         return status;
-    }
-    json_error_t why;
-    json_t *json = json_loadb((const char *)bytes, length, JSON_REJECT_DUPLICATES, &why);
-    wtl_free(bytes);
-    if (!json) {
-        return wtl_fail(err, WTL_E_FORMAT, "%s:%d: %s", path, why.line, why.text);
     }
     wtl_train_defaults(options);
     status = wtl_train_options_from_json(options, json, path, err);
@@ -208,7 +172,7 @@ wtl_status wtl_run_folder_write_env(const wtl_run_folder *folder,
                             "processor", processor, "blas", blas, "threads", options->threads,
                             "seed", json_object_get(config, "seed"), "data_hash", hash);
     json_decref(config);
-    return write_json_text(folder, PART_ENV, json_text(env), err);
+    return wtl_json_write(folder->parts[PART_ENV], env, err);
 }
 
 /* ---- metrics.csv and the plots ---- */
@@ -399,16 +363,5 @@ wtl_status wtl_run_folder_open_log(wtl_run_folder *folder, const wtl_train_state
 
 wtl_status wtl_run_folder_log(wtl_run_folder *folder, json_t *event, wtl_error *err)
 {
-    char *text = event ? json_dumps(event, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
-    json_decref(event);
-    if (!text) {
-        return no_memory(folder, err);
-    }
-    /* One line is one flush: a kill tears at most the last line. */
-    bool written = fprintf(folder->log, "%s\n", text) > 0 && fflush(folder->log) == 0;
-    int why = errno;
-    free(text);
-    return written ? WTL_OK
-                   : wtl_fail(err, WTL_E_WRITE, "%s: cannot be written: %s",
-                              folder->parts[PART_LOG], strerror(why));
+    return wtl_json_append(folder->log, folder->parts[PART_LOG], event, err);
 }

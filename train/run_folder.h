@@ -27,8 +27,6 @@ wtl_status wtl_run_folder_prepare(wtl_run_folder *folder, wtl_error *err) WTL_MU
 /* Remove what an earlier run left, but for config.json and env.json, which are replaced. */
 wtl_status wtl_run_folder_clear(wtl_run_folder *folder, wtl_error *err) WTL_MUST_CHECK;
 
-/* The text of config.json for these options, freed by free(); NULL without memory. */
-char *wtl_run_config_text(const wtl_train_options *options) WTL_MUST_CHECK;
 wtl_status wtl_run_folder_write_config(const wtl_run_folder *folder,
                                        const wtl_train_options *options,
                                        wtl_error *err) WTL_MUST_CHECK;

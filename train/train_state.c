@@ -1,8 +1,11 @@
 /* train_state.c - a run's position and history, to and from a checkpoint's meta. */
 #include "train_state.h"
 
-#include "json.h"
+#include "wattle/json.h"
 #include "wattle/memory.h"
+
+#include <jansson.h>
+#include <math.h>
 
 wtl_status wtl_train_state_reserve(wtl_train_state *state, int epochs, wtl_error *err)
 {

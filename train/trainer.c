@@ -5,11 +5,13 @@
  * resumed from the last.wtl before does the epoch again and writes the same.
  */
 #include "wattle/trainer.h"
+#include "wattle/json.h"
 
-#include "json.h"
 #include "training.h"
 #include "wattle/evaluate.h"
 
+#include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 

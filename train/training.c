@@ -2,13 +2,15 @@
 #include "training.h"
 
 #include "data_fit.h"
-#include "json.h"
 #include "wattle/blas.h"
 #include "wattle/file.h"
+#include "wattle/json.h"
 #include "wattle/memory.h"
 #include "wattle/threads.h"
 #include "wattle/zoo.h"
 
+#include <jansson.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,9 +63,7 @@ static wtl_status as_config_says(wtl_train_options *options, wtl_error *err)
             return status;
         }
     }
-    char *text = wtl_run_config_text(options);
-    json_t *json = text ? json_loads(text, 0, NULL) : NULL;
-    free(text);
+    json_t *json = wtl_json_reread(wtl_train_options_to_json(options));
     if (!json) {
         return wtl_fail(err, WTL_E_NOMEM, "out of memory for the options");
     }

@@ -2,6 +2,7 @@
 #include "compare_private.h"
 #include "run/session.h"
 
+#include "wattle/json.h"
 #include "wattle/memory.h"
 
 #include <jansson.h>
@@ -146,11 +147,9 @@ char *wtl_compare_config_text(const wtl_compare_options *options)
                   "budgets", budgets_to_json(options), "seeds", options->seeds, "max_drop",
                   options->max_drop, "equal_energy", options->equal_energy, "prune",
                   wtl_prune_options_to_json(&options->prune));
-    /* 15 digits: what a user wrote comes back as written. */
-    char *text = root ? json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) : NULL;
+    char *text = wtl_json_text(root);
     char *copy = text ? wtl_format("%s\n", text) : NULL;
     free(text);
-    json_decref(root);
     return copy;
 }
 

@@ -2,6 +2,7 @@
 #include "compare_private.h"
 
 #include "wattle/file.h"
+#include "wattle/json.h"
 #include "wattle/memory.h"
 
 #include <jansson.h>
@@ -9,25 +10,6 @@
 #include <string.h>
 
 /* ---- JSON ---- */
-
-/* JSON has no NaN: it becomes null. */
-static json_t *real(double value)
-{
-    return isfinite(value) ? json_real(value) : json_null();
-}
-
-/* A string, '?' in place of bytes that are not UTF-8. */
-static json_t *string(const char *text)
-{
-    json_t *json = json_string(text);
-    char *copy = json ? NULL : wtl_strdup(text);
-    for (char *c = copy; c && *c; c++) {
-        *c = (unsigned char)*c < 128 ? *c : '?';
-    }
-    json = copy ? json_string(copy) : json;
-    wtl_free(copy);
-    return json;
-}
 
 /* Add `item` to an array that may have failed before; NULL when it has, or fails. */
 static json_t *append(json_t *array, json_t *item)
@@ -50,10 +32,12 @@ static json_t *point_to_json(const wtl_comparison *c, const wtl_compare_point *p
         wtl_compare_method(c, p), "seed",
         dense ? json_null() : json_integer((json_int_t)wtl_compare_seed(c, p->seed_index)),
         "budget", dense ? json_null() : json_real(c->options.budgets[p->budget]), "energy",
-        real(p->energy), "energy_absolute", real(p->energy_absolute), "weights",
-        real(p->weights), "macs", real(p->macs), "density", real(p->density), "val_top1",
-        real(p->val_top1), "top1", real(p->top1), "top5", real(p->top5), "minutes",
-        real(p->minutes), "peak_bytes", real(p->peak_bytes), "note", string(p->note));
+        wtl_json_real(p->energy), "energy_absolute", wtl_json_real(p->energy_absolute),
+        "weights", wtl_json_real(p->weights), "macs", wtl_json_real(p->macs), "density",
+        wtl_json_real(p->density), "val_top1", wtl_json_real(p->val_top1), "top1",
+        wtl_json_real(p->top1), "top5", wtl_json_real(p->top5), "minutes",
+        wtl_json_real(p->minutes), "peak_bytes", wtl_json_real(p->peak_bytes), "note",
+        wtl_json_string(p->note));
 }
 
 static json_t *points_to_json(const wtl_comparison *c)
@@ -71,14 +55,15 @@ static json_t *row_to_json(const wtl_comparison *c, const wtl_compare_row *r)
         "{s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:o, s:o, s:b, s:i, s:o, s:o, "
         "s:o, s:o}",
         "method", c->options.methods[r->method], "seeds", r->seeds, "energy_mean",
-        real(r->energy_mean), "energy_sd", real(r->energy_sd), "top1_mean", real(r->top1_mean),
-        "top1_sd", real(r->top1_sd), "top5_mean", real(r->top5_mean), "top5_sd",
-        real(r->top5_sd), "weights_mean", real(r->weights_mean), "macs_mean",
-        real(r->macs_mean), "iso_seeds", r->iso_seeds, "iso_energy_mean",
-        real(r->iso_energy_mean), "iso_energy_sd", real(r->iso_energy_sd), "bounded",
-        (int)r->bounded, "iso_top1_seeds", r->iso_top1_seeds, "iso_top1_mean",
-        real(r->iso_top1_mean), "iso_top1_sd", real(r->iso_top1_sd), "minutes_mean",
-        real(r->minutes_mean), "peak_bytes", real(r->peak_bytes));
+        wtl_json_real(r->energy_mean), "energy_sd", wtl_json_real(r->energy_sd), "top1_mean",
+        wtl_json_real(r->top1_mean), "top1_sd", wtl_json_real(r->top1_sd), "top5_mean",
+        wtl_json_real(r->top5_mean), "top5_sd", wtl_json_real(r->top5_sd), "weights_mean",
+        wtl_json_real(r->weights_mean), "macs_mean", wtl_json_real(r->macs_mean), "iso_seeds",
+        r->iso_seeds, "iso_energy_mean", wtl_json_real(r->iso_energy_mean), "iso_energy_sd",
+        wtl_json_real(r->iso_energy_sd), "bounded", (int)r->bounded, "iso_top1_seeds",
+        r->iso_top1_seeds, "iso_top1_mean", wtl_json_real(r->iso_top1_mean), "iso_top1_sd",
+        wtl_json_real(r->iso_top1_sd), "minutes_mean", wtl_json_real(r->minutes_mean),
+        "peak_bytes", wtl_json_real(r->peak_bytes));
 }
 
 static json_t *rows_to_json(const wtl_comparison *c)
@@ -113,14 +98,14 @@ static json_t *ratios_to_json(const wtl_comparison *c)
     double their_energy = theirs ? theirs->energy_mean : (double)NAN;
     double our_iso = ours ? ours->iso_energy_mean : (double)NAN;
     double their_iso = theirs ? theirs->iso_energy_mean : (double)NAN;
-    return json_pack("{s:o, s:o, s:{s:o, s:o, s:o}, s:{s:o, s:o, s:o}}", "best_magnitude",
-                     method_name(c, c->best_magnitude), "energy_aware",
-                     method_name(c, c->energy_aware), "chosen", "magnitude_over_energy_aware",
-                     real(their_energy / our_energy), "dense_over_energy_aware",
-                     real(1 / our_energy), "dense_over_magnitude", real(1 / their_energy),
-                     "interpolated", "magnitude_over_energy_aware", real(their_iso / our_iso),
-                     "dense_over_energy_aware", real(1 / our_iso), "dense_over_magnitude",
-                     real(1 / their_iso));
+    return json_pack(
+        "{s:o, s:o, s:{s:o, s:o, s:o}, s:{s:o, s:o, s:o}}", "best_magnitude",
+        method_name(c, c->best_magnitude), "energy_aware", method_name(c, c->energy_aware),
+        "chosen", "magnitude_over_energy_aware", wtl_json_real(their_energy / our_energy),
+        "dense_over_energy_aware", wtl_json_real(1 / our_energy), "dense_over_magnitude",
+        wtl_json_real(1 / their_energy), "interpolated", "magnitude_over_energy_aware",
+        wtl_json_real(their_iso / our_iso), "dense_over_energy_aware",
+        wtl_json_real(1 / our_iso), "dense_over_magnitude", wtl_json_real(1 / their_iso));
 }
 
 json_t *wtl_comparison_to_json(const wtl_comparison *c)
@@ -129,14 +114,15 @@ json_t *wtl_comparison_to_json(const wtl_comparison *c)
     return json_pack(
         "{s:o, s:o, s:o, s:o, s:i, s:i, s:o, s:i, s:f, s:f, s:o, s:I, s:I, s:I, s:I, s:o, s:o, "
         "s:o, s:o}",
-        "net", string(c->net), "checkpoint", string(p->checkpoint), "data", string(p->data),
-        "hardware", string(p->hardware), "hardware_batch", p->pricing.batch, "bits",
-        p->pricing.bits, "floor", real(c->floor), "seeds", c->options.seeds, "max_drop",
-        c->options.max_drop, "equal_energy", c->options.equal_energy, "budgets",
-        budgets_to_json(c), "train_images", (json_int_t)c->train_images, "val_images",
-        (json_int_t)c->val_images, "test_images", (json_int_t)c->test_images, "search_images",
-        (json_int_t)c->search_images, "dense", point_to_json(c, &c->dense), "points",
-        points_to_json(c), "rows", rows_to_json(c), "ratios", ratios_to_json(c));
+        "net", wtl_json_string(c->net), "checkpoint", wtl_json_string(p->checkpoint), "data",
+        wtl_json_string(p->data), "hardware", wtl_json_string(p->hardware), "hardware_batch",
+        p->pricing.batch, "bits", p->pricing.bits, "floor", wtl_json_real(c->floor), "seeds",
+        c->options.seeds, "max_drop", c->options.max_drop, "equal_energy",
+        c->options.equal_energy, "budgets", budgets_to_json(c), "train_images",
+        (json_int_t)c->train_images, "val_images", (json_int_t)c->val_images, "test_images",
+        (json_int_t)c->test_images, "search_images", (json_int_t)c->search_images, "dense",
+        point_to_json(c, &c->dense), "points", points_to_json(c), "rows", rows_to_json(c),
+        "ratios", ratios_to_json(c));
 }
 
 static json_t *layer_to_json(const wtl_comparison *c, const wtl_compare_net *net,
@@ -149,10 +135,11 @@ static json_t *layer_to_json(const wtl_comparison *c, const wtl_compare_net *net
         "method", wtl_compare_method(c, p), "seed",
         dense ? json_null() : json_integer((json_int_t)wtl_compare_seed(c, p->seed_index)),
         "budget", dense ? json_null() : json_real(c->options.budgets[p->budget]), "layer",
-        string(l->name), "weights", real(l->weights), "kept", real(l->weights_not_zero),
-        "density", real(l->weight_density), "energy", real(l->total), "macs", real(l->macs),
-        "macs_not_skipped", real(l->macs_not_skipped), "ifmap_density", real(l->ifmap_density),
-        "ofmap_density", real(l->ofmap_density));
+        wtl_json_string(l->name), "weights", wtl_json_real(l->weights), "kept",
+        wtl_json_real(l->weights_not_zero), "density", wtl_json_real(l->weight_density),
+        "energy", wtl_json_real(l->total), "macs", wtl_json_real(l->macs), "macs_not_skipped",
+        wtl_json_real(l->macs_not_skipped), "ifmap_density", wtl_json_real(l->ifmap_density),
+        "ofmap_density", wtl_json_real(l->ofmap_density));
 }
 
 static json_t *summary_json(const wtl_comparison *c, const wtl_compare_net *nets, int net_count)

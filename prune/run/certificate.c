@@ -2,6 +2,7 @@
 #include "certificate.h"
 
 #include "wattle/file.h"
+#include "wattle/json.h"
 #include "wattle/memory.h"
 
 #include <jansson.h>
@@ -115,42 +116,33 @@ static total add_up(const wtl_session *s, const look *before, const look *after)
     return t;
 }
 
-static json_t *real(double value)
-{
-    return isfinite(value) ? json_real(value) : json_null();
-}
-
-/* A file's name need not be UTF-8, JSON must be. */
-static json_t *text(const char *string)
-{
-    json_t *json = json_string(string);
-    return json ? json : json_string("(not UTF-8)");
-}
-
 static json_t *certificate(const wtl_session *s, const wtl_prune_result *r, const total *t)
 {
     const wtl_prune_options *o = &s->options;
     json_t *config = wtl_prune_options_to_json(o);
     json_t *document = json_pack(
-        "{s:i, s:b, s:s, s:s, s:o, s:o, s:s, s:i, s:O, s:o, s:o, s:o, s:o, s:o, s:o}",
+        "{s:i, s:b, s:s, s:s, s:s, s:s, s:s, s:i, s:O, s:o, s:o, s:o, s:o, s:o, s:o}",
         "schema_version", 1, "met", (int)r->met, "why", r->why, "method", o->method,
-        "checkpoint", text(o->checkpoint), "data", text(o->data), "hardware", s->hardware.name,
+        "checkpoint", o->checkpoint, "data", o->data, "hardware", s->hardware.name,
         "hardware_batch", o->pricing.batch, "seed", json_object_get(config, "seed"),
-        "energy_asked", real(r->energy_asked), "energy", real(r->energy), "energy_held_out",
-        real(r->energy_held_out), "floor", real(r->floor), "dense_energy",
-        real(r->dense_energy), "pruned_energy", real(r->pruned_energy));
+        "energy_asked", wtl_json_real(r->energy_asked), "energy", wtl_json_real(r->energy),
+        "energy_held_out", wtl_json_real(r->energy_held_out), "floor", wtl_json_real(r->floor),
+        "dense_energy", wtl_json_real(r->dense_energy), "pruned_energy",
+        wtl_json_real(r->pruned_energy));
     json_t *rest = json_pack(
         "{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:i, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:i, "
         "s:o, s:o, s:o}",
         "metric", o->metric == WTL_METRIC_TOP5 ? "top5" : "top1", "drop_asked",
-        real(r->drop_asked), "drop", real(r->drop), "dense_top1", real(r->dense_top1),
-        "dense_top5", real(r->dense_top5), "top1", real(r->top1), "top5", real(r->top5),
-        "val_images", (json_int_t)r->val_images, "search_images", s->search.count,
-        "train_images", (json_int_t)wtl_dataset_count(s->train), "weights", real(t->weights),
-        "weights_before", real(t->weights_before), "weights_kept", real(t->weights_after),
-        "macs", real(t->macs), "macs_before", real(t->macs_before), "macs_after",
-        real(t->macs_after), "rounds", r->rounds, "epochs", real(r->epochs), "seconds",
-        real(r->seconds), "peak_bytes", real(r->peak_bytes));
+        wtl_json_real(r->drop_asked), "drop", wtl_json_real(r->drop), "dense_top1",
+        wtl_json_real(r->dense_top1), "dense_top5", wtl_json_real(r->dense_top5), "top1",
+        wtl_json_real(r->top1), "top5", wtl_json_real(r->top5), "val_images",
+        (json_int_t)r->val_images, "search_images", s->search.count, "train_images",
+        (json_int_t)wtl_dataset_count(s->train), "weights", wtl_json_real(t->weights),
+        "weights_before", wtl_json_real(t->weights_before), "weights_kept",
+        wtl_json_real(t->weights_after), "macs", wtl_json_real(t->macs), "macs_before",
+        wtl_json_real(t->macs_before), "macs_after", wtl_json_real(t->macs_after), "rounds",
+        r->rounds, "epochs", wtl_json_real(r->epochs), "seconds", wtl_json_real(r->seconds),
+        "peak_bytes", wtl_json_real(r->peak_bytes));
     json_decref(config);
     if (document && (!rest || json_object_update(document, rest) != 0)) {
         json_decref(document);
@@ -180,8 +172,8 @@ wtl_status wtl_prune_certify(wtl_session *s, const wtl_prune_state *state,
     }
     if (status == WTL_OK) {
         total t = add_up(s, before, after);
-        status = wtl_prune_folder_write_json(folder, WTL_FILE_CERTIFICATE,
-                                             certificate(s, result, &t), err);
+        status = wtl_json_write(wtl_prune_folder_path(folder, WTL_FILE_CERTIFICATE),
+                                certificate(s, result, &t), err);
     }
     wtl_free(before);
     wtl_free(after);

@@ -3,6 +3,7 @@
 
 #include "wattle/blas.h"
 #include "wattle/file.h"
+#include "wattle/json.h"
 #include "wattle/memory.h"
 #include "wattle/threads.h"
 
@@ -130,32 +131,11 @@ wtl_status wtl_prune_folder_begin(wtl_prune_folder *folder, const char *checkpoi
 
 /* ---- JSON ---- */
 
-wtl_status wtl_prune_folder_write_json(const wtl_prune_folder *folder, wtl_prune_file file,
-                                       json_t *document, wtl_error *err)
-{
-    /* 15 digits: what a user wrote comes back as written. */
-    char *text =
-        document ? json_dumps(document, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) : NULL;
-    json_decref(document);
-    if (!text) {
-        return no_memory(err);
-    }
-    wtl_writer *writer;
-    wtl_status status = wtl_writer_open(&writer, folder->paths[file], err);
-    if (status == WTL_OK) {
-        wtl_writer_put(writer, text, strlen(text));
-        wtl_writer_put(writer, "\n", 1);
-        status = wtl_writer_commit(writer, err);
-    }
-    free(text);
-    return status;
-}
-
 wtl_status wtl_prune_folder_write_config(const wtl_prune_folder *folder,
                                          const wtl_prune_options *options, wtl_error *err)
 {
-    return wtl_prune_folder_write_json(folder, WTL_FILE_CONFIG,
-                                       wtl_prune_options_to_json(options), err);
+    return wtl_json_write(folder->paths[WTL_FILE_CONFIG], wtl_prune_options_to_json(options),
+                          err);
 }
 
 wtl_status wtl_prune_folder_read_config(const wtl_prune_folder *folder,
@@ -168,17 +148,10 @@ wtl_status wtl_prune_folder_read_config(const wtl_prune_folder *folder,
                         "resuming",
                         path);
     }
-    unsigned char *bytes;
-    size_t length;
-    wtl_status status = wtl_file_read(path, MOST_CONFIG_BYTES, &bytes, &length, err);
+    json_t *json;
+    wtl_status status = wtl_json_read(&json, path, MOST_CONFIG_BYTES, err);
     if (status != WTL_OK) {
         return status;
-    }
-    json_error_t why;
-    json_t *json = json_loadb((const char *)bytes, length, JSON_REJECT_DUPLICATES, &why);
-    wtl_free(bytes);
-    if (!json) {
-        return wtl_fail(err, WTL_E_FORMAT, "%s:%d: %s", path, why.line, why.text);
     }
     wtl_prune_defaults(options);
     status = wtl_prune_options_from_json(options, json, path, err);
@@ -200,7 +173,7 @@ wtl_status wtl_prune_folder_write_env(const wtl_prune_folder *folder, const wtl_
                   processor, "blas", blas, "threads", s->options.threads, "seed",
                   json_object_get(config, "seed"), "train_hash", train, "val_hash", val);
     json_decref(config);
-    return wtl_prune_folder_write_json(folder, WTL_FILE_ENV, env, err);
+    return wtl_json_write(folder->paths[WTL_FILE_ENV], env, err);
 }
 
 /* ---- metrics.csv ---- */
@@ -296,19 +269,8 @@ wtl_status wtl_prune_folder_open_plan(wtl_prune_folder *folder, wtl_prune_state 
 wtl_status wtl_prune_folder_plan(wtl_prune_folder *folder, wtl_prune_state *state,
                                  json_t *object, wtl_error *err)
 {
-    char *text = object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
-    json_decref(object);
-    if (!text) {
-        return no_memory(err);
-    }
-    /* One line is one flush: a kill tears at most the last line. */
-    bool written = fprintf(folder->plan, "%s\n", text) > 0 && fflush(folder->plan) == 0;
-    int why = errno;
-    free(text);
-    if (!written) {
-        return wtl_fail(err, WTL_E_WRITE, "%s: cannot be written: %s",
-                        folder->paths[WTL_FILE_PLAN], strerror(why));
-    }
-    state->plan_lines++;
-    return WTL_OK;
+    wtl_status status =
+        wtl_json_append(folder->plan, folder->paths[WTL_FILE_PLAN], object, err);
+    state->plan_lines += status == WTL_OK;
+    return status;
 }

@@ -46,10 +46,6 @@ wtl_status wtl_prune_folder_write_env(const wtl_prune_folder *folder, const wtl_
                                       wtl_error *err);
 wtl_status wtl_prune_folder_write_metrics(const wtl_prune_folder *folder,
                                           const wtl_prune_state *state, wtl_error *err);
-/* `document` is taken over; NULL means memory was short. */
-wtl_status wtl_prune_folder_write_json(const wtl_prune_folder *folder, wtl_prune_file file,
-                                       struct json_t *document, wtl_error *err);
-
 /* Open plan.jsonl for appending, of which the first state->plan_lines lines stay. The rows of
  * `state` get their seconds from it; *seconds := what the last line that stays says. */
 wtl_status wtl_prune_folder_open_plan(wtl_prune_folder *folder, wtl_prune_state *state,

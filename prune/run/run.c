@@ -7,6 +7,7 @@
 #include "certificate.h"
 #include "run_private.h"
 
+#include "wattle/json.h"
 #include "wattle/memory.h"
 #include "wattle/sense.h"
 
@@ -18,11 +19,6 @@
 static const double MARGIN = 0.002, APPROACH_DRIFT = 0.2;
 /* A correction is small: so is its learning rate. */
 static const double CORRECTION_RATE = 0.1;
-
-static json_t *real(double value)
-{
-    return isfinite(value) ? json_real(value) : json_null();
-}
 
 static double batches_an_epoch(const wtl_run *r)
 {
@@ -106,12 +102,12 @@ static wtl_status plan_layers(wtl_run *r, const size_t *kept_before,
                       "layer", "round", r->s.round, "layer", layer.name, "weights",
                       (json_int_t)layer.weights, "kept_before", (json_int_t)kept_before[l],
                       "kept_after", (json_int_t)wtl_mask_kept(s->layers[l].param),
-                      "energy_before", real(energy_before[l]), "energy_after",
-                      real(wtl_pricing_cost(s->pricing, l, s->nonzeros[l])), "error_before",
-                      real(told ? step->error_before : nan), "error_removal",
-                      real(told ? step->error_removal : nan), "error_restoral",
-                      real(told ? step->error_restoral : nan), "error",
-                      real(told ? step->error : nan)),
+                      "energy_before", wtl_json_real(energy_before[l]), "energy_after",
+                      wtl_json_real(wtl_pricing_cost(s->pricing, l, s->nonzeros[l])),
+                      "error_before", wtl_json_real(told ? step->error_before : nan),
+                      "error_removal", wtl_json_real(told ? step->error_removal : nan),
+                      "error_restoral", wtl_json_real(told ? step->error_restoral : nan),
+                      "error", wtl_json_real(told ? step->error : nan)),
             err);
     }
     return status;

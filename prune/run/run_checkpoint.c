@@ -1,6 +1,7 @@
 /* run_checkpoint.c - a run's rows, plan lines, notes and checkpoints. */
 #include "run_private.h"
 
+#include "wattle/json.h"
 #include "wattle/memory.h"
 
 #include <math.h>
@@ -54,14 +55,10 @@ void wtl_run_note(const wtl_run *r, const char *format, ...)
     }
 }
 
-static json_t *real(double value)
-{
-    return isfinite(value) ? json_real(value) : json_null();
-}
-
 wtl_status wtl_run_plan(wtl_run *r, json_t *object, wtl_error *err)
 {
-    if (object && json_object_set_new(object, "seconds", real(wtl_run_seconds(r))) != 0) {
+    if (object &&
+        json_object_set_new(object, "seconds", wtl_json_real(wtl_run_seconds(r))) != 0) {
         json_decref(object);
         object = NULL;
     }

@@ -2,6 +2,7 @@
 #include "session.h"
 
 #include "wattle/blas.h"
+#include "wattle/json.h"
 #include "wattle/memory.h"
 #include "wattle/split.h"
 #include "wattle/text.h"
@@ -9,7 +10,6 @@
 
 #include <jansson.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { PROBE_BATCH = 32 };
@@ -91,11 +91,8 @@ static wtl_status read_back(wtl_prune_options *options, wtl_error *err)
 {
     wtl_prune_options read;
     json_t *json = wtl_prune_options_to_json(options);
-    char *text = json ? json_dumps(json, JSON_REAL_PRECISION(15)) : NULL;
-    json_t *back = text ? json_loads(text, 0, NULL) : NULL;
     wtl_status status = json ? WTL_E_NOMEM : WTL_E_ARG;
-    free(text);
-    json_decref(json);
+    json_t *back = wtl_json_reread(json);
     if (!back) {
         return wtl_fail(err, status, "the options' names are not UTF-8, or memory is short");
     }

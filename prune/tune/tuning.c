@@ -3,6 +3,7 @@
 
 #include "wattle/blas.h"
 #include "wattle/file.h"
+#include "wattle/json.h"
 #include "wattle/mask.h"
 #include "wattle/memory.h"
 #include "wattle/split.h"
@@ -12,7 +13,6 @@
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { MOST_CONFIG_BYTES = 1 << 20 };
@@ -43,22 +43,11 @@ static void fill_in(wtl_finetune_run_options *o)
     }
 }
 
-/* 15 digits: what a user wrote comes back as written. Freed by free(). */
-static char *config_text(const wtl_finetune_run_options *options)
-{
-    json_t *json = wtl_finetune_run_options_to_json(options);
-    char *text = json ? json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) : NULL;
-    json_decref(json);
-    return text;
-}
-
 /* What config.json will give back: a resumed run must see the very same numbers. This also
  * holds every option to the limits of the table. */
 static wtl_status as_config_says(wtl_finetune_run_options *options, wtl_error *err)
 {
-    char *text = config_text(options);
-    json_t *json = text ? json_loads(text, 0, NULL) : NULL;
-    free(text);
+    json_t *json = wtl_json_reread(wtl_finetune_run_options_to_json(options));
     if (!json) {
         return wtl_fail(err, WTL_E_ARG, "the options' names are not UTF-8, or memory is short");
     }
@@ -136,35 +125,14 @@ static wtl_status read_config(const wtl_tuning *t, wtl_finetune_run_options *opt
                         "resuming",
                         t->config);
     }
-    unsigned char *bytes;
-    size_t length;
-    wtl_status status = wtl_file_read(t->config, MOST_CONFIG_BYTES, &bytes, &length, err);
+    json_t *json;
+    wtl_status status = wtl_json_read(&json, t->config, MOST_CONFIG_BYTES, err);
     if (status != WTL_OK) {
         return status;
-    }
-    json_error_t why;
-    json_t *json = json_loadb((const char *)bytes, length, JSON_REJECT_DUPLICATES, &why);
-    wtl_free(bytes);
-    if (!json) {
-        return wtl_fail(err, WTL_E_FORMAT, "%s:%d: %s", t->config, why.line, why.text);
     }
     wtl_finetune_run_defaults(options);
     status = wtl_finetune_run_options_from_json(options, json, t->config, err);
     json_decref(json);
-    return status;
-}
-
-static wtl_status write_config(const wtl_tuning *t, wtl_error *err)
-{
-    char *text = config_text(&t->options);
-    wtl_writer *writer;
-    wtl_status status = text ? wtl_writer_open(&writer, t->config, err) : no_memory(err);
-    if (status == WTL_OK) {
-        wtl_writer_put(writer, text, strlen(text));
-        wtl_writer_put(writer, "\n", 1);
-        status = wtl_writer_commit(writer, err);
-    }
-    free(text);
     return status;
 }
 
@@ -406,7 +374,9 @@ static wtl_status begin(wtl_tuning *t, wtl_error *err)
     if (status == WTL_OK) {
         status = begin_folder(t, err);
     }
-    return status == WTL_OK ? write_config(t, err) : status;
+    return status == WTL_OK
+               ? wtl_json_write(t->config, wtl_finetune_run_options_to_json(&t->options), err)
+               : status;
 }
 
 static wtl_status read_result(const wtl_tuning *t, wtl_finetune_result *result, wtl_error *err)

@@ -4,6 +4,7 @@
 
 #include "prune/run/prune_folder.h"
 #include "wattle/file.h"
+#include "wattle/json.h"
 #include "wattle/memory.h"
 
 #include <jansson.h>
@@ -380,16 +381,16 @@ static void files_that_cannot_be_written_are_told(void **state)
         const wtl_prune_state none = {.round_count = 0};
         wtl_error err;
         assert_int_equal(symlink("/dev/full", path), 0);
-        wtl_status status =
-            i == 0   ? wtl_prune_folder_write_metrics(folder, &none, &err)
-            : i == 1 ? wtl_prune_folder_write_json(folder, files[i], json_object(), &err)
-                     : wtl_prune_folder_write_config(folder, &o, &err);
+        wtl_status status = i == 0   ? wtl_prune_folder_write_metrics(folder, &none, &err)
+                            : i == 1 ? wtl_json_write(wtl_prune_folder_path(folder, files[i]),
+                                                      json_object(), &err)
+                                     : wtl_prune_folder_write_config(folder, &o, &err);
         assert_int_equal(status, WTL_E_WRITE);
         assert_string_equal(err.text, "/dev/full: cannot be written: No space left on device");
     }
     wtl_error err;
     wtl_prune_state st = {0};
-    assert_int_equal(wtl_prune_folder_write_json(folder, WTL_FILE_ENERGY, NULL, &err),
+    assert_int_equal(wtl_json_write(wtl_prune_folder_path(folder, WTL_FILE_ENERGY), NULL, &err),
                      WTL_E_NOMEM);
     assert_int_equal(wtl_prune_folder_plan(folder, &st, NULL, &err), WTL_E_NOMEM);
     wtl_prune_folder_free(folder);

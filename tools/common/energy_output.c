@@ -300,7 +300,7 @@ static json_t *by_type_json(const double *type)
     json_t *json = json_object();
     for (int t = 0; t < WTL_DATA_TYPE_COUNT; t++) {
         (void)json_object_set_new(json, wtl_data_type_name((wtl_data_type)t),
-                                  wtl_cli_number(type[t]));
+                                  wtl_json_real(type[t]));
     }
     return json;
 }
@@ -310,7 +310,7 @@ static json_t *by_level_json(const double *level)
     json_t *json = json_object();
     for (int l = 0; l < WTL_LEVEL_COUNT; l++) {
         (void)json_object_set_new(json, wtl_memory_level_name((wtl_memory_level)l),
-                                  wtl_cli_number(level[l]));
+                                  wtl_json_real(level[l]));
     }
     return json;
 }
@@ -334,8 +334,8 @@ static json_t *words_json(const wtl_access_counts *counts)
         for (int l = 0; l < WTL_LEVEL_MAC; l++) {
             const double *words = counts->words[l][t];
             (void)json_object_set_new(levels, wtl_memory_level_name((wtl_memory_level)l),
-                                      json_pack("[o, o]", wtl_cli_number(words[WTL_READ]),
-                                                wtl_cli_number(words[WTL_WRITE])));
+                                      json_pack("[o, o]", wtl_json_real(words[WTL_READ]),
+                                                wtl_json_real(words[WTL_WRITE])));
         }
         (void)json_object_set_new(json, wtl_data_type_name((wtl_data_type)t), levels);
     }
@@ -347,17 +347,17 @@ static json_t *layer_json(const wtl_layer_energy *layer, double total)
     char mapping[1024];
     wtl_mapping_text(&layer->mapping, mapping, sizeof mapping);
     json_t *density = json_pack(
-        "{s:o, s:o, s:o}", "weight", wtl_cli_number(layer->weight_density), "ifmap",
-        wtl_cli_number(layer->ifmap_density), "ofmap", wtl_cli_number(layer->ofmap_density));
+        "{s:o, s:o, s:o}", "weight", wtl_json_real(layer->weight_density), "ifmap",
+        wtl_json_real(layer->ifmap_density), "ofmap", wtl_json_real(layer->ofmap_density));
     return json_pack(
         "{s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:i, s:o, s:o, s:o}", "index",
-        layer->index, "name", wtl_cli_string(layer->name), "total",
-        wtl_cli_number(layer->total), "share", wtl_cli_number(share(layer->total, total) / 100),
-        "energy", energy_json(layer), "macs", wtl_cli_number(layer->macs), "macs_not_skipped",
-        wtl_cli_number(layer->macs_not_skipped), "weights", wtl_cli_number(layer->weights),
-        "weights_not_zero", wtl_cli_number(layer->weights_not_zero), "density", density,
+        layer->index, "name", wtl_json_string(layer->name), "total",
+        wtl_json_real(layer->total), "share", wtl_json_real(share(layer->total, total) / 100),
+        "energy", energy_json(layer), "macs", wtl_json_real(layer->macs), "macs_not_skipped",
+        wtl_json_real(layer->macs_not_skipped), "weights", wtl_json_real(layer->weights),
+        "weights_not_zero", wtl_json_real(layer->weights_not_zero), "density", density,
         "mapping", mapping, "active_pes", layer->counts.active_pes, "cycles",
-        wtl_cli_number(layer->counts.cycles), "dram_bytes", wtl_cli_number(layer->dram_bytes),
+        wtl_json_real(layer->counts.cycles), "dram_bytes", wtl_json_real(layer->dram_bytes),
         "words", words_json(&layer->counts));
 }
 
@@ -372,15 +372,15 @@ json_t *wtl_energy_json(const wtl_energy_report *report)
     return json_pack(
         "{s:o, s:o, s:b, s:s, s:i, s:b, s:b, s:I, s:o, s:o, s:o, s:o, s:o, s:o, "
         "s:o, s:o, s:o}",
-        "workload", wtl_cli_string(report->workload), "hardware",
-        wtl_cli_string(report->hardware), "estimated", 1, "unit",
+        "workload", wtl_json_string(report->workload), "hardware",
+        wtl_json_string(report->hardware), "estimated", 1, "unit",
         "energy of one 16-bit MAC, per image", "batch", report->batch, "weight_zeros_measured",
         (int)report->weight_zeros_measured, "activation_zeros_measured",
         (int)report->activation_zeros_measured, "sample_images",
-        (json_int_t)report->sample_images, "total", wtl_cli_number(report->total), "joules",
-        joules ? wtl_cli_number(report->total * report->mac_pj * 1e-12) : json_null(),
-        "by_type", by_type_json(s.type), "by_level", by_level_json(s.level), "macs",
-        wtl_cli_number(s.macs), "macs_not_skipped", wtl_cli_number(s.macs_not_skipped),
-        "weights", wtl_cli_number(s.weights), "weights_not_zero",
-        wtl_cli_number(s.weights_not_zero), "layers", layers);
+        (json_int_t)report->sample_images, "total", wtl_json_real(report->total), "joules",
+        joules ? wtl_json_real(report->total * report->mac_pj * 1e-12) : json_null(), "by_type",
+        by_type_json(s.type), "by_level", by_level_json(s.level), "macs", wtl_json_real(s.macs),
+        "macs_not_skipped", wtl_json_real(s.macs_not_skipped), "weights",
+        wtl_json_real(s.weights), "weights_not_zero", wtl_json_real(s.weights_not_zero),
+        "layers", layers);
 }

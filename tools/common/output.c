@@ -116,26 +116,6 @@ int wtl_cli_print_json(const wtl_command *command, json_t *document)
     return WTL_EXIT_DONE;
 }
 
-json_t *wtl_cli_number(double value)
-{
-    return isfinite(value) ? json_real(value) : json_null();
-}
-
-json_t *wtl_cli_string(const char *text)
-{
-    json_t *json = json_string(text);
-    if (json) {
-        return json;
-    }
-    char *copy = wtl_strdup(text);
-    for (char *c = copy; c && *c; c++) {
-        *c = (unsigned char)*c < 128 ? *c : '?';
-    }
-    json = copy ? json_string(copy) : NULL;
-    wtl_free(copy);
-    return json;
-}
-
 void wtl_cli_print_text(FILE *stream, const char *text)
 {
     for (; *text; text++) {

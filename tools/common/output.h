@@ -4,6 +4,7 @@
 
 #include "options.h"
 
+#include "wattle/json.h"
 #include "wattle/status.h"
 
 #include <jansson.h>
@@ -41,12 +42,6 @@ int wtl_cli_output_finish(int exit_code);
 
 /* Print `document` with its "schema_version" and "command"; takes over the reference. */
 int wtl_cli_print_json(const wtl_command *command, json_t *document);
-
-/* A number, or null where it is NaN or infinite. */
-json_t *wtl_cli_number(double value);
-
-/* A string of JSON, '?' in place of bytes that are not UTF-8. */
-json_t *wtl_cli_string(const char *text);
 
 /* Text from a file, control characters shown as '?'. */
 void wtl_cli_print_text(FILE *stream, const char *text);

@@ -80,10 +80,10 @@ int wtl_sense_print_csv(const wtl_sense_view *view)
 static json_t *row_json(const wtl_sense_row *row)
 {
     return json_pack("{s:s, s:o, s:I, s:I, s:o, s:o, s:o}", "parameter", row->parameter,
-                     "sparsity", wtl_cli_number(row->sparsity), "weights",
+                     "sparsity", wtl_json_real(row->sparsity), "weights",
                      (json_int_t)row->weights, "kept", (json_int_t)row->kept, "top1",
-                     wtl_cli_number(row->top1), "top5", wtl_cli_number(row->top5), "loss",
-                     wtl_cli_number(row->loss));
+                     wtl_json_real(row->top1), "top5", wtl_json_real(row->top5), "loss",
+                     wtl_json_real(row->loss));
 }
 
 json_t *wtl_sense_json(const wtl_sense_view *view)
@@ -93,8 +93,8 @@ json_t *wtl_sense_json(const wtl_sense_view *view)
         (void)json_array_append_new(rows, row_json(&view->sense->rows[i]));
     }
     return json_pack("{s:o, s:s, s:o, s:i, s:o}", "checkpoint",
-                     wtl_cli_string(view->checkpoint), "net", view->net, "data",
-                     wtl_cli_string(view->data), "images", view->images, "rows", rows);
+                     wtl_json_string(view->checkpoint), "net", view->net, "data",
+                     wtl_json_string(view->data), "images", view->images, "rows", rows);
 }
 
 /* ---- SVG ---- */
