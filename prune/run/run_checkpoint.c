@@ -1,6 +1,8 @@
 /* run_checkpoint.c - a run's rows, plan lines, notes and checkpoints. */
 #include "run_private.h"
 
+#include "tune/retrain.h"
+
 #include "wattle/json.h"
 #include "wattle/memory.h"
 
@@ -75,24 +77,6 @@ wtl_status wtl_run_decided(wtl_run *r, const char *what, const char *why, wtl_er
 
 /* ---- checkpoints ---- */
 
-static wtl_status put_classes(const wtl_run *r, wtl_checkpoint *checkpoint, wtl_error *err)
-{
-    int count = wtl_checkpoint_class_count(r->s.dense);
-    if (count == 0) {
-        return WTL_OK;
-    }
-    const char **names = wtl_alloc((size_t)count, sizeof *names);
-    if (!names) {
-        return wtl_fail(err, WTL_E_NOMEM, "out of memory for %d class names", count);
-    }
-    for (int i = 0; i < count; i++) {
-        names[i] = wtl_checkpoint_class(r->s.dense, i);
-    }
-    wtl_status status = wtl_checkpoint_set_classes(checkpoint, names, count, err);
-    wtl_free(names);
-    return status;
-}
-
 /* What all checkpoints of the run hold. *out is freed by the caller, also on failure. */
 static wtl_status compose(wtl_checkpoint **out, const wtl_run *r, wtl_error *err)
 {
@@ -104,7 +88,7 @@ static wtl_status compose(wtl_checkpoint **out, const wtl_run *r, wtl_error *err
         status = wtl_checkpoint_set_net(*out, wtl_net_def(r->s.net), err);
     }
     if (status == WTL_OK) {
-        status = put_classes(r, *out, err);
+        status = wtl_retrain_copy_classes(*out, r->s.dense, err);
     }
     if (status == WTL_OK && data) {
         status = wtl_checkpoint_set_meta(*out, "data", json_incref(data), err);

@@ -1,10 +1,11 @@
 /* session.c - opening what a pruning run works with, and the things it does over and over. */
 #include "session.h"
 
+#include "tune/retrain.h"
+
 #include "wattle/blas.h"
 #include "wattle/json.h"
 #include "wattle/memory.h"
-#include "wattle/split.h"
 #include "wattle/text.h"
 #include "wattle/threads.h"
 
@@ -131,119 +132,18 @@ wtl_status wtl_prune_resolve(wtl_prune_options *options, wtl_error *err)
 
 /* ---- data ---- */
 
-static wtl_status open_data(wtl_session *s, wtl_error *err)
-{
-    const wtl_prune_options *o = &s->options;
-    const char *at = strrchr(o->data, '@');
-    if (at &&
-        (strcmp(at, "@train") == 0 || strcmp(at, "@val") == 0 || strcmp(at, "@test") == 0)) {
-        return wtl_fail(err, WTL_E_ARG,
-                        "data: %s: pruning takes the training and the validation part: leave "
-                        "%s out",
-                        o->data, at);
-    }
-    s->split = wtl_split_of(s->dense);
-    if (s->split.whole_train) {
-        return wtl_fail(err, WTL_E_ARG,
-                        "%s was trained on all training images, so %s has no validation part "
-                        "to judge by: train it without --whole-train",
-                        o->checkpoint, o->data);
-    }
-    s->split.part = WTL_DATA_TRAIN;
-    wtl_status status = wtl_dataset_open(&s->train, o->data, &s->split, err);
-    if (status == WTL_OK) {
-        s->split.part = WTL_DATA_VAL;
-        status = wtl_dataset_open(&s->val, o->data, &s->split, err);
-    }
-    if (status == WTL_OK &&
-        (wtl_dataset_count(s->train) == 0 || wtl_dataset_count(s->val) == 0)) {
-        status = wtl_fail(err, WTL_E_ARG, "%s has no %s images", o->data,
-                          wtl_dataset_count(s->train) == 0 ? "training" : "validation");
-    }
-    return status;
-}
-
-static wtl_status check_classes(const wtl_session *s, wtl_error *err)
-{
-    int classes = wtl_dataset_classes(s->train);
-    for (int h = 0; h < wtl_net_head_count(s->net); h++) {
-        const wtl_head *head = wtl_net_head(s->net, h);
-        if (head->classes != classes) {
-            return wtl_fail(err, WTL_E_SHAPE, "net %s tells %d classes apart, %s has %d",
-                            wtl_net_def(s->net)->name, head->classes, s->options.data, classes);
-        }
-    }
-    return wtl_net_main_head(s->net)
-               ? WTL_OK
-               : wtl_fail(err, WTL_E_SHAPE, "net %s has no softmax to be judged by",
-                          wtl_net_def(s->net)->name);
-}
-
-/* Pictures of a known size must be the net's own: a mistake is likelier than a wish. */
-static wtl_status check_pictures(const wtl_session *s, wtl_error *err)
-{
-    int c, h, w;
-    const wtl_netdef *def = wtl_net_def(s->net);
-    wtl_dataset_shape(s->train, &c, &h, &w);
-    bool sized = h > 0 && def->preprocess.rule == WTL_RESIZE_NONE;
-    if (sized && (c != def->input.c || h != def->input.h || w != def->input.w)) {
-        return wtl_fail(err, WTL_E_SHAPE, "net %s takes %dx%dx%d, %s has pictures of %dx%dx%d",
-                        def->name, def->input.c, def->input.h, def->input.w, s->options.data, c,
-                        h, w);
-    }
-    return WTL_OK;
-}
-
-static bool has_batch_norm(const wtl_netdef *def)
-{
-    bool found = false;
-    for (int i = 0; i < def->layer_count; i++) {
-        found = found || def->layers[i].kind == WTL_LAYER_BATCHNORM;
-    }
-    return found;
-}
-
-static wtl_status open_batches(wtl_session *s, wtl_error *err)
+static wtl_status open_samples(wtl_session *s, wtl_error *err)
 {
     const wtl_prune_options *o = &s->options;
     const wtl_netdef *def = wtl_net_def(s->net);
-    wtl_batch_options batches = {.batch = o->batch,
-                                 .preprocess = def->preprocess,
-                                 .seed = o->seed,
-                                 .shuffle = true,
-                                 .workers = o->workers};
-    wtl_status status = WTL_OK;
-    if (has_batch_norm(def) && o->recalibration > 0) {
-        status = wtl_batcher_create(&s->calibration, s->train, &batches, err);
-    }
-    (void)wtl_augment_preset(o->augment, &batches.augment); /* checked by resolve */
-    if (status == WTL_OK) {
-        status = wtl_batcher_create(&s->batcher, s->train, &batches, err);
-    }
-    if (status == WTL_OK) {
-        status = wtl_sample_draw(&s->search, s->train, def, o->search_images, o->seed, err);
-    }
-    if (status == WTL_OK) {
-        status = wtl_sample_draw(&s->held_out, s->val, def, o->search_images, o->seed, err);
-    }
-    return status;
+    wtl_status status =
+        wtl_sample_draw(&s->search, s->train, def, o->search_images, o->seed, err);
+    return status == WTL_OK
+               ? wtl_sample_draw(&s->held_out, s->val, def, o->search_images, o->seed, err)
+               : status;
 }
 
 /* ---- nets ---- */
-
-static wtl_status open_net(wtl_net **out, const wtl_session *s, const wtl_net_options *plan,
-                           const char *file, wtl_error *err)
-{
-    wtl_status status = wtl_net_create(out, wtl_checkpoint_net(s->dense), plan, err);
-    if (status == WTL_OK) {
-        status = wtl_checkpoint_fill_net(s->dense, *out, err);
-    }
-    /* A tensor that the file lacks is a bad file, not a missing one. */
-    return status == WTL_E_MISSING ? wtl_fail_in(err, WTL_E_FORMAT, file)
-           : status == WTL_E_NOMEM ? status
-           : status != WTL_OK      ? wtl_fail_in(err, status, file)
-                                   : WTL_OK;
-}
 
 static wtl_status open_nets(wtl_session *s, const char *file, wtl_error *err)
 {
@@ -253,15 +153,15 @@ static wtl_status open_nets(wtl_session *s, const char *file, wtl_error *err)
     const wtl_net_options look = {
         .batch = PROBE_BATCH, .threads = o->threads, .keep_outputs = true};
     const wtl_net_options teach = {.batch = o->batch, .threads = o->threads};
-    wtl_status status = open_net(&s->net, s, &train, file, err);
+    wtl_status status = wtl_retrain_open_net(&s->net, s->dense, file, &train, err);
     if (status == WTL_OK) {
-        status = open_net(&s->probe, s, &look, file, err);
+        status = wtl_retrain_open_net(&s->probe, s->dense, file, &look, err);
     }
     if (status == WTL_OK && s->method->rewrites) {
-        status = open_net(&s->original, s, &look, file, err);
+        status = wtl_retrain_open_net(&s->original, s->dense, file, &look, err);
     }
     if (status == WTL_OK && o->finetune.distill > 0.0) {
-        status = open_net(&s->teacher, s, &teach, file, err);
+        status = wtl_retrain_open_net(&s->teacher, s->dense, file, &teach, err);
     }
     return status;
 }
@@ -289,29 +189,34 @@ wtl_status wtl_session_open(wtl_session *s, const wtl_prune_options *options, co
     *s = (wtl_session){.options = *options,
                        .method = wtl_method_find(options->method),
                        .hooks = hooks ? hooks : &no_hooks};
+    const wtl_retraining what = {
+        .work = "pruning", .data = options->data, .checkpoint = options->checkpoint};
+    const wtl_retrain_batches batches = {.batch = options->batch,
+                                         .workers = options->workers,
+                                         .augment = options->augment,
+                                         .seed = options->seed,
+                                         .recalibrate = options->recalibration > 0};
     wtl_blas_prepare();
     wtl_threads_prepare(options->threads);
     wtl_status status = wtl_hardware_load(&s->hardware, options->hardware, err);
     if (status == WTL_OK) {
         status = wtl_checkpoint_read(&s->dense, dense, err);
     }
-    if (status == WTL_OK && !wtl_checkpoint_net(s->dense)) {
-        status = wtl_fail(err, WTL_E_FORMAT, "%s: holds no network, only tensors", dense);
-    }
     if (status == WTL_OK) {
-        status = open_data(s, err);
+        status = wtl_retrain_open_data(&s->train, &s->val, &what, s->dense, err);
     }
     if (status == WTL_OK) {
         status = open_nets(s, dense, err);
     }
     if (status == WTL_OK) {
-        status = check_classes(s, err);
+        status = wtl_retrain_check(s->net, s->train, &what, err);
     }
     if (status == WTL_OK) {
-        status = check_pictures(s, err);
+        status = wtl_retrain_open_batches(&s->batcher, &s->calibration, s->net, s->train,
+                                          &batches, err);
     }
     if (status == WTL_OK) {
-        status = open_batches(s, err);
+        status = open_samples(s, err);
     }
     if (status == WTL_OK) {
         status =

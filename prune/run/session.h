@@ -14,7 +14,6 @@ typedef struct wtl_session {
     wtl_hardware hardware;
     wtl_checkpoint *dense; /* what is pruned */
     wtl_dataset *train, *val;
-    wtl_dataset_options split;
     wtl_batcher *batcher;     /* training images, shuffled and augmented */
     wtl_batcher *calibration; /* the same images as evaluation sees them; NULL without batch
                                  norm */

@@ -1,12 +1,12 @@
 /* tuning.c - opening a new fine-tuning run or an interrupted one, and its checkpoints. */
 #include "tuning.h"
+#include "retrain.h"
 
 #include "wattle/blas.h"
 #include "wattle/file.h"
 #include "wattle/json.h"
 #include "wattle/mask.h"
 #include "wattle/memory.h"
-#include "wattle/split.h"
 #include "wattle/threads.h"
 
 #include <errno.h>
@@ -151,113 +151,17 @@ static wtl_status begin_folder(const wtl_tuning *t, wtl_error *err)
     return status;
 }
 
-/* ---- data ---- */
-
-static wtl_status open_data(wtl_tuning *t, wtl_error *err)
-{
-    const wtl_finetune_run_options *o = &t->options;
-    const char *at = strrchr(o->data, '@');
-    if (at &&
-        (strcmp(at, "@train") == 0 || strcmp(at, "@val") == 0 || strcmp(at, "@test") == 0)) {
-        return wtl_fail(err, WTL_E_ARG,
-                        "data: %s: fine-tuning takes the training and the validation part: "
-                        "leave %s out",
-                        o->data, at);
-    }
-    wtl_dataset_options split = wtl_split_of(t->from);
-    if (split.whole_train) {
-        return wtl_fail(err, WTL_E_ARG,
-                        "%s was trained on all training images, so %s has no validation part "
-                        "to judge by: train it without --whole-train",
-                        o->checkpoint, o->data);
-    }
-    split.part = WTL_DATA_TRAIN;
-    wtl_status status = wtl_dataset_open(&t->train, o->data, &split, err);
-    if (status == WTL_OK) {
-        split.part = WTL_DATA_VAL;
-        status = wtl_dataset_open(&t->val, o->data, &split, err);
-    }
-    if (status == WTL_OK &&
-        (wtl_dataset_count(t->train) == 0 || wtl_dataset_count(t->val) == 0)) {
-        status = wtl_fail(err, WTL_E_ARG, "%s has no %s images", o->data,
-                          wtl_dataset_count(t->train) == 0 ? "training" : "validation");
-    }
-    return status;
-}
-
-static wtl_status check_classes(const wtl_tuning *t, wtl_error *err)
-{
-    int classes = wtl_dataset_classes(t->train);
-    for (int h = 0; h < wtl_net_head_count(t->net); h++) {
-        const wtl_head *head = wtl_net_head(t->net, h);
-        if (head->classes != classes) {
-            return wtl_fail(err, WTL_E_SHAPE, "net %s tells %d classes apart, %s has %d",
-                            wtl_net_def(t->net)->name, head->classes, t->options.data, classes);
-        }
-    }
-    return WTL_OK;
-}
-
-/* Pictures of a known size must be the net's own: a mistake is likelier than a wish. */
-static wtl_status check_pictures(const wtl_tuning *t, wtl_error *err)
-{
-    int c, h, w;
-    const wtl_netdef *def = wtl_net_def(t->net);
-    const wtl_shape in = def->input;
-    wtl_dataset_shape(t->train, &c, &h, &w);
-    bool sized = h > 0 && def->preprocess.rule == WTL_RESIZE_NONE;
-    if (sized && (c != in.c || h != in.h || w != in.w)) {
-        return wtl_fail(err, WTL_E_SHAPE, "net %s takes %dx%dx%d, %s has pictures of %dx%dx%d",
-                        def->name, in.c, in.h, in.w, t->options.data, c, h, w);
-    }
-    return WTL_OK;
-}
-
-static bool has_batch_norm(const wtl_netdef *def)
-{
-    bool found = false;
-    for (int i = 0; i < def->layer_count; i++) {
-        found = found || def->layers[i].kind == WTL_LAYER_BATCHNORM;
-    }
-    return found;
-}
-
-static wtl_status open_batches(wtl_tuning *t, wtl_error *err)
-{
-    const wtl_finetune_run_options *o = &t->options;
-    const wtl_netdef *def = wtl_net_def(t->net);
-    wtl_batch_options batches = {.batch = o->batch,
-                                 .preprocess = def->preprocess,
-                                 .seed = o->seed,
-                                 .shuffle = true,
-                                 .workers = o->workers};
-    wtl_status status = WTL_OK;
-    if (has_batch_norm(def) && o->recalibration > 0) {
-        status = wtl_batcher_create(&t->calibration, t->train, &batches, err);
-    }
-    (void)wtl_augment_preset(o->augment, &batches.augment); /* checked by resolve() */
-    return status == WTL_OK ? wtl_batcher_create(&t->batcher, t->train, &batches, err) : status;
-}
-
 /* ---- nets ---- */
 
+/* A net that cannot be trained is a bad file, not wrong usage. */
 static wtl_status open_net(wtl_net **out, const wtl_checkpoint *checkpoint, const char *file,
                            const wtl_net_options *plan, wtl_error *err)
 {
-    const wtl_netdef *def = wtl_checkpoint_net(checkpoint);
-    if (!def) {
-        return wtl_fail(err, WTL_E_FORMAT, "%s: holds no network, only tensors", file);
+    wtl_status status = wtl_retrain_open_net(out, checkpoint, file, plan, err);
+    if (status == WTL_E_ARG && err) {
+        err->status = WTL_E_FORMAT;
     }
-    wtl_status status = wtl_net_create(out, def, plan, err);
-    if (status == WTL_OK) {
-        status = wtl_checkpoint_fill_net(checkpoint, *out, err);
-    }
-    /* A tensor that the file lacks is a bad file, not a missing one; nor is a net that cannot
-     * be trained wrong usage. */
-    bool bad = status == WTL_E_MISSING || status == WTL_E_ARG;
-    return status == WTL_OK || status == WTL_E_NOMEM
-               ? status
-               : wtl_fail_in(err, bad ? WTL_E_FORMAT : status, file);
+    return status == WTL_E_ARG ? WTL_E_FORMAT : status;
 }
 
 static uint32_t hash_of(wtl_net *net)
@@ -289,10 +193,6 @@ static wtl_status open_nets(wtl_tuning *t, const char *file, wtl_error *err)
     const wtl_net_options plan = {
         .batch = o->batch, .threads = o->threads, .training = true, .seed = o->seed};
     wtl_status status = open_net(&t->net, t->from, file, &plan, err);
-    if (status == WTL_OK && !wtl_net_main_head(t->net)) {
-        status = wtl_fail(err, WTL_E_SHAPE, "net %s has no softmax to be judged by",
-                          wtl_net_def(t->net)->name);
-    }
     return status == WTL_OK && o->teacher[0] ? open_teacher(t, err) : status;
 }
 
@@ -340,23 +240,29 @@ static wtl_status open_state(wtl_tuning *t, wtl_error *err)
 /* `file`: what the weights come from. */
 static wtl_status open_all(wtl_tuning *t, const char *file, wtl_error *err)
 {
+    const wtl_finetune_run_options *o = &t->options;
+    const wtl_retraining what = {
+        .work = "fine-tuning", .data = o->data, .checkpoint = o->checkpoint};
+    const wtl_retrain_batches batches = {.batch = o->batch,
+                                         .workers = o->workers,
+                                         .augment = o->augment,
+                                         .seed = o->seed,
+                                         .recalibrate = o->recalibration > 0};
     wtl_blas_prepare();
-    wtl_threads_prepare(t->options.threads);
+    wtl_threads_prepare(o->threads);
     wtl_status status = wtl_checkpoint_read(&t->from, file, err);
     if (status == WTL_OK) {
-        status = open_data(t, err);
+        status = wtl_retrain_open_data(&t->train, &t->val, &what, t->from, err);
     }
     if (status == WTL_OK) {
         status = open_nets(t, file, err);
     }
     if (status == WTL_OK) {
-        status = check_classes(t, err);
+        status = wtl_retrain_check(t->net, t->train, &what, err);
     }
     if (status == WTL_OK) {
-        status = check_pictures(t, err);
-    }
-    if (status == WTL_OK) {
-        status = open_batches(t, err);
+        status = wtl_retrain_open_batches(&t->batcher, &t->calibration, t->net, t->train,
+                                          &batches, err);
     }
     if (status == WTL_OK) {
         status = wtl_finetune_create(&t->finetune, t->net, t->teacher, t->batcher,
@@ -456,24 +362,6 @@ void wtl_tuning_close(wtl_tuning *t)
 
 /* ---- checkpoints ---- */
 
-static wtl_status copy_classes(const wtl_tuning *t, wtl_checkpoint *checkpoint, wtl_error *err)
-{
-    int count = wtl_checkpoint_class_count(t->from);
-    if (count == 0) {
-        return WTL_OK;
-    }
-    const char **names = wtl_alloc((size_t)count, sizeof *names);
-    if (!names) {
-        return wtl_fail(err, WTL_E_NOMEM, "out of memory for %d class names", count);
-    }
-    for (int i = 0; i < count; i++) {
-        names[i] = wtl_checkpoint_class(t->from, i);
-    }
-    wtl_status status = wtl_checkpoint_set_classes(checkpoint, names, count, err);
-    wtl_free(names);
-    return status;
-}
-
 /* The net as it is, with what its training and its pruning left about it: which images are
  * held out above all. *out is freed by the caller, also on failure. */
 static wtl_status compose(wtl_checkpoint **out, const wtl_tuning *t, wtl_error *err)
@@ -484,7 +372,7 @@ static wtl_status compose(wtl_checkpoint **out, const wtl_tuning *t, wtl_error *
         status = wtl_checkpoint_set_net(*out, wtl_net_def(t->net), err);
     }
     if (status == WTL_OK) {
-        status = copy_classes(t, *out, err);
+        status = wtl_retrain_copy_classes(*out, t->from, err);
     }
     for (size_t i = 0; i < sizeof kept / sizeof *kept && status == WTL_OK; i++) {
         json_t *meta = wtl_checkpoint_meta(t->from, kept[i]);
