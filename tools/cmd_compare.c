@@ -289,12 +289,7 @@ static int compare(const compare_args *args, const wtl_compare_options *c,
         wtl_compare(args->out, c, args->resume, args->force, &hooks, &result, &err);
     wtl_progress_end(&progress);
     if (status == WTL_E_STOPPED) {
-        wtl_error told;
-        (void)wtl_fail(&told, WTL_E_STOPPED,
-                       "%s; go on with 'wattle compare --resume --out %s'", err.text,
-                       args->out);
-        (void)wtl_cli_report(&told);
-        return WTL_EXIT_SAVED;
+        return wtl_cli_report_stopped(&err, "wattle compare --resume --out %s", args->out);
     }
     if (status != WTL_OK) {
         return wtl_cli_report(&err);

@@ -231,14 +231,8 @@ static wtl_status tell(const wtl_parsed *parsed, const demo_args *args, const de
 
 static int report_failure(wtl_status status, const wtl_error *err, const char *out)
 {
-    if (status != WTL_E_STOPPED) {
-        return wtl_cli_report(err);
-    }
-    wtl_error told;
-    (void)wtl_fail(&told, WTL_E_STOPPED, "%s; go on with 'wattle demo --out %s'", err->text,
-                   out);
-    (void)wtl_cli_report(&told);
-    return WTL_EXIT_SAVED;
+    return status == WTL_E_STOPPED ? wtl_cli_report_stopped(err, "wattle demo --out %s", out)
+                                   : wtl_cli_report(err);
 }
 
 static int run(const wtl_command *command, int argc, char **argv)

@@ -233,12 +233,7 @@ static int finetune(const finetune_args *args, const wtl_parsed *parsed)
                                                &hooks, &result, &err);
     wtl_progress_end(&progress);
     if (status == WTL_E_STOPPED) {
-        wtl_error told;
-        (void)wtl_fail(&told, WTL_E_STOPPED,
-                       "%s; go on with 'wattle finetune --resume --out %s'", err.text,
-                       args->out);
-        (void)wtl_cli_report(&told);
-        return WTL_EXIT_SAVED;
+        return wtl_cli_report_stopped(&err, "wattle finetune --resume --out %s", args->out);
     }
     if (status != WTL_OK) {
         int code = wtl_cli_report(&err);

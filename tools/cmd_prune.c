@@ -246,14 +246,9 @@ static void on_event(void *context, const wtl_prune_event *event)
 
 static int report_stopped(const prune_args *args, bool saved, const wtl_error *err)
 {
-    wtl_error told;
-    if (!saved && !args->resume) {
-        return wtl_cli_report(err);
-    }
-    (void)wtl_fail(&told, WTL_E_STOPPED, "%s; go on with 'wattle prune --resume --out %s'",
-                   err->text, args->out);
-    (void)wtl_cli_report(&told);
-    return WTL_EXIT_SAVED;
+    return saved || args->resume
+               ? wtl_cli_report_stopped(err, "wattle prune --resume --out %s", args->out)
+               : wtl_cli_report(err);
 }
 
 static int prune(const prune_args *args, const wtl_parsed *parsed)

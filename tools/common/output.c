@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -77,6 +78,19 @@ int wtl_cli_report(const wtl_error *err)
     fprintf(stderr, "%swattle:%s %s\n", wtl_cli_color_error(), wtl_cli_color_off(),
             err->text[0] ? err->text : wtl_status_name(err->status));
     return wtl_cli_exit_code(err->status);
+}
+
+int wtl_cli_report_stopped(const wtl_error *err, const char *format, ...)
+{
+    wtl_error told;
+    char command[1200];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(command, sizeof command, format, arguments);
+    va_end(arguments);
+    (void)wtl_fail(&told, WTL_E_STOPPED, "%s; go on with '%s'", err->text, command);
+    (void)wtl_cli_report(&told);
+    return WTL_EXIT_SAVED;
 }
 
 int wtl_cli_output_finish(int exit_code)

@@ -37,6 +37,10 @@ int wtl_cli_exit_code(wtl_status status);
 /* Print "wattle: MESSAGE" on stderr; returns the exit code of err->status. */
 int wtl_cli_report(const wtl_error *err);
 
+/* The same of work that was stopped and saved, with the command that goes on: exit code 75. */
+int wtl_cli_report_stopped(const wtl_error *err, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
 /* Flush stdout; returns `exit_code`, or 73 with a message if something was not written. */
 int wtl_cli_output_finish(int exit_code);
 

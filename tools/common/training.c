@@ -76,10 +76,7 @@ int wtl_cli_run_training(const wtl_common *common, const char *run,
     wtl_status status = wtl_train(run, options, resume, force, &hooks, result, &err);
     wtl_progress_end(&progress);
     if (status == WTL_E_STOPPED) {
-        wtl_error told;
-        (void)wtl_fail(&told, WTL_E_STOPPED, "%s; go on with '%s'", err.text, resume_with);
-        (void)wtl_cli_report(&told);
-        return WTL_EXIT_SAVED;
+        return wtl_cli_report_stopped(&err, "%s", resume_with);
     }
     if (status != WTL_OK) {
         int code = wtl_cli_report(&err);
