@@ -15,11 +15,6 @@ static const double APPROACH = 1.03;
 /* A correction is small: so are its epochs. */
 static const double CORRECTION_EPOCHS = 0.25;
 
-static double batches_an_epoch(const wtl_run *r)
-{
-    return (double)wtl_batcher_count(r->s.batcher);
-}
-
 /* What a step leaves alone: nearly the floor, and below every target. */
 static double base_energy(const wtl_run *r)
 {
@@ -35,7 +30,7 @@ void wtl_run_begin_tuning(wtl_run *r, double epochs, double rate_share)
     wtl_finetune_state *tune = &r->st.tune;
     wtl_finetune_reset(r->s.finetune);
     tune->step = 0;
-    tune->steps = (uint64_t)llround(epochs * batches_an_epoch(r));
+    tune->steps = (uint64_t)llround(epochs * wtl_run_batches(r));
     tune->rate = rate_share * r->s.options.finetune.rate;
     tune->loss = 0.0;
     tune->top1 = tune->images = 0;

@@ -21,11 +21,8 @@ static wtl_status look_at_dense(wtl_run *r, wtl_error *err)
     st->floor = wtl_method_floor(s->pricing, s->layers) / energy.search;
     st->drift = 1.0;
     if (wtl_run_targeted(r) && s->options.target_energy < st->floor) {
-        return wtl_fail(
-            err, WTL_E_GOAL,
-            "an energy of %g of dense cannot be reached on %s: with every prunable "
-            "weight gone, and activations as they are, %.4g of it is left; ask for more",
-            s->options.target_energy, s->hardware.name, st->floor);
+        return wtl_prune_out_of_reach(s->options.target_energy, st->floor, s->hardware.name,
+                                      err);
     }
     status = wtl_session_judge(s, &scores, err);
     if (status == WTL_OK) {

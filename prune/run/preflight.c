@@ -65,11 +65,7 @@ wtl_status wtl_prune_preflight(wtl_preflight *out, const wtl_prune_options *opti
     }
     double floor = out->floor / out->dense;
     if (o.target_energy > 0 && o.target_energy < floor) {
-        return wtl_fail(err, WTL_E_GOAL,
-                        "an energy of %g of dense cannot be reached on %s: with every prunable "
-                        "weight gone, and activations as they are, %.4g of it is left; ask for "
-                        "more",
-                        o.target_energy, out->hardware, floor);
+        return wtl_prune_out_of_reach(o.target_energy, floor, out->hardware, err);
     }
     return WTL_OK;
 }

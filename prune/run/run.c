@@ -20,11 +20,6 @@ static const double MARGIN = 0.002, APPROACH_DRIFT = 0.2;
 /* A correction is small: so is its learning rate. */
 static const double CORRECTION_RATE = 0.1;
 
-static double batches_an_epoch(const wtl_run *r)
-{
-    return (double)wtl_batcher_count(r->s.batcher);
-}
-
 /* ---- pruning ---- */
 
 static void on_layer(void *context, const wtl_method_step *step)
@@ -81,34 +76,36 @@ static wtl_status scan(wtl_run *r, wtl_error *err)
     return status;
 }
 
-/* One line a layer: in the order in which the method went, others behind. */
+static wtl_status plan_layer(wtl_run *r, int l, size_t kept_before, double energy_before,
+                             wtl_error *err)
+{
+    const wtl_session *s = &r->s;
+    const wtl_method_step *step = &r->steps[l];
+    wtl_priced_layer layer = wtl_pricing_layer(s->pricing, l);
+    return wtl_run_plan(
+        r,
+        json_pack("{s:s, s:i, s:s, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "event",
+                  "layer", "round", s->round, "layer", layer.name, "weights",
+                  (json_int_t)layer.weights, "kept_before", (json_int_t)kept_before,
+                  "kept_after", (json_int_t)wtl_mask_kept(s->layers[l].param), "energy_before",
+                  wtl_json_real(energy_before), "energy_after",
+                  wtl_json_real(wtl_pricing_cost(s->pricing, l, s->nonzeros[l])),
+                  "error_before", wtl_json_real(step->error_before), "error_removal",
+                  wtl_json_real(step->error_removal), "error_restoral",
+                  wtl_json_real(step->error_restoral), "error", wtl_json_real(step->error)),
+        err);
+}
+
+/* One line a layer: those that the method told about, in its order; all, if it told nothing. */
 static wtl_status plan_layers(wtl_run *r, const size_t *kept_before,
                               const double *energy_before, wtl_error *err)
 {
-    wtl_session *s = &r->s;
+    bool told = r->order_count > 0;
+    int count = told ? r->order_count : r->s.layer_count;
     wtl_status status = WTL_OK;
-    for (int i = 0; i < s->layer_count && status == WTL_OK; i++) {
-        int l = i < r->order_count ? r->order[i] : i;
-        if (r->order_count > 0 && i >= r->order_count) {
-            break; /* it told about those that it touched */
-        }
-        const wtl_method_step *step = &r->steps[l];
-        bool told = r->order_count > 0;
-        wtl_priced_layer layer = wtl_pricing_layer(s->pricing, l);
-        double nan = NAN;
-        status = wtl_run_plan(
-            r,
-            json_pack("{s:s, s:i, s:s, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "event",
-                      "layer", "round", r->s.round, "layer", layer.name, "weights",
-                      (json_int_t)layer.weights, "kept_before", (json_int_t)kept_before[l],
-                      "kept_after", (json_int_t)wtl_mask_kept(s->layers[l].param),
-                      "energy_before", wtl_json_real(energy_before[l]), "energy_after",
-                      wtl_json_real(wtl_pricing_cost(s->pricing, l, s->nonzeros[l])),
-                      "error_before", wtl_json_real(told ? step->error_before : nan),
-                      "error_removal", wtl_json_real(told ? step->error_removal : nan),
-                      "error_restoral", wtl_json_real(told ? step->error_restoral : nan),
-                      "error", wtl_json_real(told ? step->error : nan)),
-            err);
+    for (int i = 0; i < count && status == WTL_OK; i++) {
+        int l = told ? r->order[i] : i;
+        status = plan_layer(r, l, kept_before[l], energy_before[l], err);
     }
     return status;
 }
@@ -124,6 +121,8 @@ static wtl_status ask_method(wtl_run *r, double goal, wtl_error *err)
     for (size_t i = 0; i < count && status == WTL_OK; i++) {
         kept[i] = wtl_mask_kept(s->layers[i].param);
         energy[i] = wtl_pricing_cost(s->pricing, (int)i, s->nonzeros[i]);
+        r->steps[i] = (wtl_method_step){
+            .error_before = NAN, .error_removal = NAN, .error_restoral = NAN, .error = NAN};
     }
     const wtl_method_context context = {.net = s->net,
                                         .probe = s->probe,
@@ -333,7 +332,7 @@ static wtl_status judge_stage(wtl_run *r, wtl_error *err)
     wtl_energy_now energy;
     wtl_scores scores;
     wtl_prune_row row = {.goal = st->goal,
-                         .epochs = (double)st->tune.steps / batches_an_epoch(r),
+                         .epochs = (double)st->tune.steps / wtl_run_batches(r),
                          .seconds = wtl_run_seconds(r)};
     wtl_status status = wtl_session_recalibrate(&r->s, err);
     if (status == WTL_OK) {

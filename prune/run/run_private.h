@@ -45,6 +45,11 @@ static inline bool wtl_run_limited(const wtl_run *r)
     return r->s.options.max_drop >= 0.0;
 }
 
+static inline double wtl_run_batches(const wtl_run *r) /* an epoch's */
+{
+    return (double)wtl_batcher_count(r->s.batcher);
+}
+
 double wtl_run_clock(const wtl_run *r);
 double wtl_run_seconds(const wtl_run *r); /* of all calls; NaN without a clock */
 

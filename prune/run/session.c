@@ -109,6 +109,16 @@ static wtl_status read_back(wtl_prune_options *options, wtl_error *err)
     return status == WTL_E_FORMAT ? WTL_E_ARG : status;
 }
 
+wtl_status wtl_prune_out_of_reach(double target, double floor, const char *hardware,
+                                  wtl_error *err)
+{
+    return wtl_fail(err, WTL_E_GOAL,
+                    "an energy of %g of dense cannot be reached on %s: with every prunable "
+                    "weight gone, and activations as they are, %.4g of it is left; ask for "
+                    "more",
+                    target, hardware, floor);
+}
+
 wtl_status wtl_prune_resolve(wtl_prune_options *options, wtl_error *err)
 {
     wtl_augment augment;

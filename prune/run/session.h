@@ -32,6 +32,10 @@ typedef struct wtl_session {
     const wtl_prune_hooks *hooks;
 } wtl_session;
 
+/* WTL_E_GOAL: the target is below the floor, both shares of dense. */
+wtl_status wtl_prune_out_of_reach(double target, double floor, const char *hardware,
+                                  wtl_error *err);
+
 /* Fill in defaults for zeros and hold every option to its limits (WTL_E_ARG). */
 wtl_status wtl_prune_resolve(wtl_prune_options *options, wtl_error *err);
 
