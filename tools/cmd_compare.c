@@ -65,21 +65,13 @@ static int check_resume(const compare_args *args, const wtl_parsed *parsed)
 {
     static const char *const allowed[] = {"resume", "out",  "seeds",   "quiet",
                                           "color",  "json", "threads", NULL};
-    const char *other = wtl_option_given_but(parsed, allowed);
-    if (!args->out[0]) {
-        return wtl_cli_usage_error(parsed->command, "--resume needs --out DIR");
-    }
-    if (other) {
-        return wtl_cli_usage_error(parsed->command,
-                                   "--%s cannot change a comparison that is resumed: leave it "
-                                   "out, or leave out --resume",
-                                   other);
-    }
-    return parsed->word_count ? wtl_cli_usage_error(parsed->command,
-                                                    "the checkpoint of a comparison that is "
-                                                    "resumed is in DIR: leave %.200s out",
-                                                    parsed->words[0])
-                              : WTL_EXIT_DONE;
+    int code = wtl_options_check_resume(parsed, args->out, allowed, "comparison", "DIR");
+    return code || !parsed->word_count
+               ? code
+               : wtl_cli_usage_error(parsed->command,
+                                     "the checkpoint of a comparison that is "
+                                     "resumed is in DIR: leave %.200s out",
+                                     parsed->words[0]);
 }
 
 static int check_new(const compare_args *args, const wtl_parsed *parsed)

@@ -86,21 +86,12 @@ static int check_resume(const finetune_args *args, const wtl_parsed *parsed)
 {
     static const char *const allowed[] = {"resume", "out",  "threads", "quiet",
                                           "color",  "json", NULL};
-    const char *other = wtl_option_given_but(parsed, allowed);
-    if (!args->out[0]) {
-        return wtl_cli_usage_error(parsed->command, "--resume needs --out RUN");
-    }
-    if (other) {
-        return wtl_cli_usage_error(parsed->command,
-                                   "--%s cannot change a run that is resumed: leave it out, or "
-                                   "leave out --resume",
-                                   other);
-    }
-    return parsed->word_count
-               ? wtl_cli_usage_error(parsed->command,
+    int code = wtl_options_check_resume(parsed, args->out, allowed, "run", "RUN");
+    return code || !parsed->word_count
+               ? code
+               : wtl_cli_usage_error(parsed->command,
                                      "a run that is resumed knows its checkpoint: leave %s out",
-                                     parsed->words[0])
-               : WTL_EXIT_DONE;
+                                     parsed->words[0]);
 }
 
 static int check_new(const finetune_args *args, const wtl_parsed *parsed)

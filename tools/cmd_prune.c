@@ -69,22 +69,13 @@ static int check_resume(const prune_args *args, const wtl_parsed *parsed)
     static const char *const allowed[] = {"resume",  "out",   "target-energy", "max-drop",
                                           "rounds",  "quiet", "color",         "json",
                                           "threads", NULL};
-    const char *other = wtl_option_given_but(parsed, allowed);
-    if (!args->out[0]) {
-        return wtl_cli_usage_error(parsed->command, "--resume needs --out RUN");
-    }
-    if (other) {
-        return wtl_cli_usage_error(parsed->command,
-                                   "--%s cannot change a run that is resumed: leave it out, or "
-                                   "leave out --resume",
-                                   other);
-    }
-    return parsed->word_count
-               ? wtl_cli_usage_error(parsed->command,
+    int code = wtl_options_check_resume(parsed, args->out, allowed, "run", "RUN");
+    return code || !parsed->word_count
+               ? code
+               : wtl_cli_usage_error(parsed->command,
                                      "the checkpoint of a run that is resumed is "
                                      "in RUN: leave %s out",
-                                     parsed->words[0])
-               : WTL_EXIT_DONE;
+                                     parsed->words[0]);
 }
 
 static int check_new(const prune_args *args, const wtl_parsed *parsed)

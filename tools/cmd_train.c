@@ -25,7 +25,6 @@ static const char *const schedule_words[] = {[WTL_SCHEDULE_CONSTANT] = "constant
                                              [WTL_SCHEDULE_COSINE] = "cosine",
                                              [WTL_SCHEDULE_ONECYCLE] = "onecycle",
                                              NULL};
-static const char *const augment_words[] = {"none", "flip", "cifar", "imagenet", "caffe", NULL};
 
 #define ARG(field) offsetof(train_args, field), sizeof(((train_args *)0)->field)
 static const wtl_option options[] = {
@@ -84,7 +83,7 @@ static const wtl_option options[] = {
      "none, flip, cifar (shift by 4, flip), imagenet (resized\n"
      "crop, flip) or caffe (crop, flip); default: fashion-mnist\n"
      "flip, idx none, others cifar up to 64 pixels, else\nimagenet",
-     "Images", WTL_OPTION_TEXT, 0, ARG(o.augment), 0, 0, augment_words},
+     "Images", WTL_OPTION_TEXT, 0, ARG(o.augment), 0, 0, wtl_augment_words},
     {"cutout", NULL, "PIXELS", "side of a square that is blanked (default 0: none)", NULL,
      WTL_OPTION_INT, 0, ARG(o.cutout), 0, 4096, NULL},
     {"val-share", NULL, "F",
@@ -198,16 +197,7 @@ static int check_resume(const train_args *args, const wtl_parsed *parsed)
 {
     static const char *const allowed[] = {"resume", "out",   "epochs", "threads",
                                           "quiet",  "color", "json",   NULL};
-    const char *other = wtl_option_given_but(parsed, allowed);
-    if (!args->out[0]) {
-        return wtl_cli_usage_error(parsed->command, "--resume needs --out RUN");
-    }
-    return other ? wtl_cli_usage_error(
-                       parsed->command,
-                       "--%s cannot change a run that is resumed: leave it out, or "
-                       "leave out --resume",
-                       other)
-                 : WTL_EXIT_DONE;
+    return wtl_options_check_resume(parsed, args->out, allowed, "run", "RUN");
 }
 
 static int check_schedule(const train_args *args, const wtl_parsed *parsed)
@@ -243,16 +233,7 @@ static int check_data(const train_args *args, const wtl_parsed *parsed)
         return wtl_cli_usage_error(
             parsed->command, "--whole-train holds nothing out, so --val-share makes no sense");
     }
-    wtl_augment augment;
-    if (args->o.augment[0] && !wtl_augment_preset(args->o.augment, &augment)) {
-        const char *near = wtl_suggest(args->o.augment, augment_words);
-        return wtl_cli_usage_error(parsed->command,
-                                   "--augment takes none, flip, cifar, imagenet or caffe, not "
-                                   "'%s'%s%s%s",
-                                   args->o.augment, near ? " (did you mean " : "",
-                                   near ? near : "", near ? "?)" : "");
-    }
-    return WTL_EXIT_DONE;
+    return wtl_cli_check_augment(parsed, args->o.augment);
 }
 
 static int check_run(const train_args *args, const wtl_parsed *parsed)

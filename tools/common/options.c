@@ -356,3 +356,17 @@ void wtl_command_help(FILE *stream, const wtl_command *command)
         fprintf(stream, "\nExamples:\n%s\n", command->examples);
     }
 }
+
+int wtl_options_check_resume(const wtl_parsed *parsed, const char *out,
+                             const char *const *allowed, const char *what, const char *folder)
+{
+    const char *other = wtl_option_given_but(parsed, allowed);
+    if (!out[0]) {
+        return wtl_cli_usage_error(parsed->command, "--resume needs --out %s", folder);
+    }
+    return other ? wtl_cli_usage_error(parsed->command,
+                                       "--%s cannot change a %s that is resumed: leave it out, "
+                                       "or leave out --resume",
+                                       other, what)
+                 : WTL_EXIT_DONE;
+}

@@ -78,6 +78,11 @@ bool wtl_option_given(const wtl_parsed *parsed, const char *name);
 /* The first option given that is not among `allowed` (ended by NULL), or NULL. */
 const char *wtl_option_given_but(const wtl_parsed *parsed, const char *const *allowed);
 
+/* --resume goes with --out (whose value is `out`) and the options in `allowed` (ended by NULL)
+ * alone. `what`: "run"; `folder`: "RUN", as the help calls it. 0, or 64 when it is said. */
+int wtl_options_check_resume(const wtl_parsed *parsed, const char *out,
+                             const char *const *allowed, const char *what, const char *folder);
+
 /* One line about wrong usage; returns exit code 64. */
 int wtl_cli_usage_error(const wtl_command *command, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

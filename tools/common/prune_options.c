@@ -79,17 +79,8 @@ int wtl_prune_extra_end(const wtl_prune_extra *extra, wtl_prune_options *options
     options->how.allocation = (wtl_eap_allocation)extra->allocation;
     options->threads = parsed->common.threads;
     options->seed = parsed->common.seed;
-    wtl_augment augment;
-    if (options->augment[0] && !wtl_augment_preset(options->augment, &augment)) {
-        static const char *const words[] = {"none", "flip", "cifar", "imagenet", "caffe", NULL};
-        const char *near = wtl_suggest(options->augment, words);
-        return wtl_cli_usage_error(parsed->command,
-                                   "--augment takes none, flip, cifar, imagenet or caffe, not "
-                                   "'%s'%s%s%s",
-                                   options->augment, near ? " (did you mean " : "",
-                                   near ? near : "", near ? "?)" : "");
-    }
-    int code = add_limits(options, extra->exclude, "exclude", 1.0, parsed->command);
+    int code = wtl_cli_check_augment(parsed, options->augment);
+    code = code ? code : add_limits(options, extra->exclude, "exclude", 1.0, parsed->command);
     return code ? code : add_limits(options, extra->keep, "keep", -1.0, parsed->command);
 }
 

@@ -7,6 +7,7 @@
 #include "wattle/blas.h"
 #include "wattle/file.h"
 #include "wattle/memory.h"
+#include "wattle/text.h"
 #include "wattle/threads.h"
 
 #include <math.h>
@@ -94,6 +95,22 @@ wtl_status wtl_cli_has_run(const char *run, bool *has, wtl_error *err)
     *has = wtl_file_exists(file);
     wtl_free(file);
     return WTL_OK;
+}
+
+const char *const wtl_augment_words[] = {"none", "flip", "cifar", "imagenet", "caffe", NULL};
+
+int wtl_cli_check_augment(const wtl_parsed *parsed, const char *augment)
+{
+    wtl_augment preset;
+    if (!augment[0] || wtl_augment_preset(augment, &preset)) {
+        return WTL_EXIT_DONE;
+    }
+    const char *near = wtl_suggest(augment, wtl_augment_words);
+    return wtl_cli_usage_error(parsed->command,
+                               "--augment takes none, flip, cifar, imagenet or caffe, not "
+                               "'%s'%s%s%s",
+                               augment, near ? " (did you mean " : "", near ? near : "",
+                               near ? "?)" : "");
 }
 
 const char *wtl_cli_suitable_augment(const char *data, int side)

@@ -15,6 +15,12 @@ int wtl_cli_run_training(const wtl_common *common, const char *run,
 /* Whether `run` has a checkpoint to go on from. WTL_E_NOMEM */
 wtl_status wtl_cli_has_run(const char *run, bool *has, wtl_error *err);
 
+/* The words of --augment, ended by NULL. */
+extern const char *const wtl_augment_words[];
+
+/* "" (not given) or a preset's name; else 64, and it is said. */
+int wtl_cli_check_augment(const wtl_parsed *parsed, const char *augment);
+
 /* What suits DATA: mirrored clothes are clothes, mirrored digits are not. `side` is the
  * height of the network's input. */
 const char *wtl_cli_suitable_augment(const char *data, int side);
