@@ -1,4 +1,5 @@
 #include "picture_files.h"
+#include "tiny_run.h"
 #include "wtl_test.h"
 
 #include "wattle/evaluate.h"
@@ -14,38 +15,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* 60 noisy pictures of 6x6, the class in a brighter row; 6 of them are held out: the other 54
- * are 7 batches of 8, the last one short. */
-enum { SIDE = 6, IMAGES = 60, TRAIN = 54, CLASSES = 4, BATCH = 8, BATCHES = 7 };
-
-static void write_idx(const char *name, int dims, const unsigned char *bytes, size_t length)
-{
-    static unsigned char file[16 + IMAGES * SIDE * SIDE];
-    const unsigned char header[16] = {
-        0, 0, 8, (unsigned char)dims, 0, 0, 0, IMAGES, 0, 0, 0, SIDE, 0, 0, 0, SIDE};
-    size_t size = 4 + 4 * (size_t)dims;
-    memcpy(file, header, size);
-    memcpy(file + size, bytes, length);
-    wtl_test_write(wtl_test_path(name), file, size + length);
-}
+/* Of the 60 pictures of tiny_run.h 6 are held out: the other 54 are 7 batches of 8, the last one
+ * short. */
+enum { SIDE = WTL_TINY_SIDE, TRAIN = 54, CLASSES = 4, BATCH = 8, BATCHES = 7 };
 
 static wtl_dataset *open_data(void)
 {
     static bool written;
-    static unsigned char pixels[IMAGES][SIDE * SIDE], labels[IMAGES];
     char data[4400];
-    wtl_rng rng = wtl_rng_make(7, WTL_RNG_TEST, 0, 0);
-    for (int i = 0; i < IMAGES && !written; i++) {
-        labels[i] = (unsigned char)(i % CLASSES);
-        for (int p = 0; p < SIDE * SIDE; p++) {
-            int bright = p / SIDE == labels[i] ? 60 : 0;
-            pixels[i][p] = (unsigned char)((int)wtl_rng_below(&rng, 190) + bright);
-        }
-    }
     if (!written) {
-        assert_ok(wtl_make_folder(wtl_test_path("data"), NULL));
-        write_idx("data/train-images-idx3-ubyte", 3, pixels[0], sizeof pixels);
-        write_idx("data/train-labels-idx1-ubyte", 1, labels, sizeof labels);
+        wtl_tiny_data("data");
         written = true;
     }
     wtl_dataset *dataset;
@@ -54,20 +33,6 @@ static wtl_dataset *open_data(void)
     assert_int_equal(wtl_dataset_count(dataset), TRAIN);
     return dataset;
 }
-
-/* One of everything that has a state: running statistics, dropout, momentum, averages. */
-static const char rich_text[] =
-    "net rich\n"
-    "classes 4\n"
-    "input data 1x6x6\n"
-    "preprocess order=rgb resize=none scale=0.004 mean=0.5 std=0.3\n"
-    "c = conv data out=6 kernel=3 pad=1 bias=no\n"
-    "b = batchnorm c\n"
-    "r = relu b\n"
-    "m = maxpool r kernel=2 stride=2\n"
-    "o = dropout m rate=0.2\n"
-    "d = dense o out=classes\n"
-    "p = softmax d\n";
 
 static const char linear_text[] =
     "net linear\n"
@@ -134,7 +99,7 @@ static rig open_rig(const char *text, wtl_finetune_options options, bool masked)
 {
     rig r = {.dataset = open_data(),
              .net = net_of(text, BATCH, true, 5),
-             .teacher = options.distill > 0.0 ? net_of(rich_text, BATCH, false, 6) : NULL,
+             .teacher = options.distill > 0.0 ? net_of(wtl_tiny_net, BATCH, false, 6) : NULL,
              .state = {.steps = 9}};
     const wtl_batch_options batches = {.batch = BATCH,
                                        .preprocess = wtl_net_def(r.net)->preprocess,
@@ -379,9 +344,9 @@ static void without_distillation_it_is_plain_training_bit_for_bit(void **state)
         const wtl_finetune_options options = tune_options((wtl_optimizer_kind)kind);
         wtl_finetune_options other_rate = options;
         other_rate.rate = 77.0; /* the state's counts */
-        rig plain = open_rig(rich_text, options, true);
-        rig tuned = open_rig(rich_text, options, true);
-        rig rated = open_rig(rich_text, other_rate, true);
+        rig plain = open_rig(wtl_tiny_net, options, true);
+        rig tuned = open_rig(wtl_tiny_net, options, true);
+        rig rated = open_rig(wtl_tiny_net, other_rate, true);
         wtl_scores scores = {0};
         train_plainly(&plain, &options, 5, 9, &scores);
         tuned.state.position = rated.state.position = 5;
@@ -454,9 +419,9 @@ static void seven_steps_are_three_saved_and_loaded_and_four(void **state)
     (void)state;
     for (int kind = 0; kind < 3; kind++) {
         const wtl_finetune_options options = taught((wtl_optimizer_kind)kind);
-        rig whole = open_rig(rich_text, options, true);
-        rig first = open_rig(rich_text, options, true);
-        rig then = open_rig(rich_text, options, false);
+        rig whole = open_rig(wtl_tiny_net, options, true);
+        rig first = open_rig(wtl_tiny_net, options, true);
+        rig then = open_rig(wtl_tiny_net, options, false);
         uint64_t three = 3;
         whole.state = first.state = (wtl_finetune_state){.position = 4, .steps = 7};
         run(&whole);
@@ -484,8 +449,8 @@ static void leaving_after_every_step_changes_nothing(void **state)
 {
     (void)state;
     const wtl_finetune_options options = taught(WTL_OPTIMIZER_NESTEROV);
-    rig whole = open_rig(rich_text, options, true);
-    rig parts = open_rig(rich_text, options, true);
+    rig whole = open_rig(wtl_tiny_net, options, true);
+    rig parts = open_rig(wtl_tiny_net, options, true);
     int calls = 0;
     run(&whole);
     for (uint64_t i = 0; i < 9; i++) {
@@ -506,8 +471,8 @@ static void after_a_reset_it_is_as_if_it_were_new(void **state)
     (void)state;
     for (int kind = 0; kind < 3; kind++) {
         const wtl_finetune_options options = tune_options((wtl_optimizer_kind)kind);
-        rig used = open_rig(rich_text, options, true);
-        rig fresh = open_rig(rich_text, options, true);
+        rig used = open_rig(wtl_tiny_net, options, true);
+        rig fresh = open_rig(wtl_tiny_net, options, true);
         run(&used);
         assert_ok(wtl_net_copy_params(fresh.net, used.net, NULL));
         wtl_finetune_free(fresh.tune); /* its averages begin at the new weights */
@@ -555,7 +520,7 @@ static void gradient_revives_nothing(void **state)
 {
     (void)state;
     for (int kind = 0; kind < 3; kind++) {
-        rig r = open_rig(rich_text, tune_options((wtl_optimizer_kind)kind), true);
+        rig r = open_rig(wtl_tiny_net, tune_options((wtl_optimizer_kind)kind), true);
         run_held(&r);
         /* There was a gradient to hold against. */
         assert_true(pulled(wtl_net_find_param(r.net, "d.weight")));
@@ -569,7 +534,7 @@ static void distillation_revives_nothing(void **state)
     (void)state;
     wtl_finetune_options options = taught(WTL_OPTIMIZER_NESTEROV);
     options.distill = 1.0;
-    rig r = open_rig(rich_text, options, true);
+    rig r = open_rig(wtl_tiny_net, options, true);
     run_held(&r);
     assert_true(pulled(wtl_net_find_param(r.net, "c.weight")));
     close_rig(&r);
@@ -580,7 +545,7 @@ static void momentum_moments_and_averages_of_old_revive_nothing(void **state)
 {
     (void)state;
     for (int kind = 0; kind < 3; kind++) {
-        rig r = open_rig(rich_text, tune_options((wtl_optimizer_kind)kind), false);
+        rig r = open_rig(wtl_tiny_net, tune_options((wtl_optimizer_kind)kind), false);
         run(&r);
         set_masks(r.net);
         run_held(&r);
@@ -595,7 +560,7 @@ static void momentum_moments_and_averages_of_old_revive_nothing(void **state)
 static void averages_older_than_the_mask_revive_nothing(void **state)
 {
     (void)state;
-    rig r = open_rig(rich_text, tune_options(WTL_OPTIMIZER_SGD), false);
+    rig r = open_rig(wtl_tiny_net, tune_options(WTL_OPTIMIZER_SGD), false);
     run(&r);
     set_masks(r.net);
     wtl_mask_apply_net(r.net);
@@ -613,7 +578,7 @@ static void weight_decay_leaves_a_pruned_weight_at_zero(void **state)
     wtl_finetune_options options = tune_options(WTL_OPTIMIZER_ADAM);
     options.optimizer.weight_decay = 0.9;
     options.optimizer.decay_all = true;
-    rig r = open_rig(rich_text, options, true);
+    rig r = open_rig(wtl_tiny_net, options, true);
     run_held(&r);
     close_rig(&r);
 }
@@ -624,7 +589,8 @@ static void what_is_written_under_a_mask_is_never_seen(void **state)
 {
     (void)state;
     const wtl_finetune_options options = tune_options(WTL_OPTIMIZER_NESTEROV);
-    rig r = open_rig(rich_text, options, true), never = open_rig(rich_text, options, true);
+    rig r = open_rig(wtl_tiny_net, options, true),
+        never = open_rig(wtl_tiny_net, options, true);
     for (size_t j = 1; j < 30; j += 3) {
         wtl_net_find_param(r.net, "d.weight")->value[j] = 5.0f;
     }
@@ -640,11 +606,11 @@ static void a_checkpoint_revives_nothing(void **state)
     (void)state;
     for (int kind = 0; kind < 3; kind++) {
         /* It has masks, and weights and momentum that are not 0 under them. */
-        rig dense = open_rig(rich_text, tune_options((wtl_optimizer_kind)kind), false);
+        rig dense = open_rig(wtl_tiny_net, tune_options((wtl_optimizer_kind)kind), false);
         run(&dense);
         set_masks(dense.net);
         save(&dense, "spoiled.wtl");
-        rig r = open_rig(rich_text, tune_options((wtl_optimizer_kind)kind), false);
+        rig r = open_rig(wtl_tiny_net, tune_options((wtl_optimizer_kind)kind), false);
         load(&r, "spoiled.wtl", true);
         assert_held(r.net);
         run_held(&r);
@@ -654,7 +620,7 @@ static void a_checkpoint_revives_nothing(void **state)
         load(&r, "clean.wtl", true);
         assert_held(r.net);
         /* Its optimiser's state alone, into a net with masks. */
-        rig other = open_rig(rich_text, tune_options((wtl_optimizer_kind)kind), true);
+        rig other = open_rig(wtl_tiny_net, tune_options((wtl_optimizer_kind)kind), true);
         load(&other, "spoiled.wtl", false);
         assert_held(other.net);
         wtl_finetune_swap_ema(other.tune);
@@ -669,7 +635,7 @@ static void a_checkpoint_revives_nothing(void **state)
 static void recalibration_revives_nothing(void **state)
 {
     (void)state;
-    rig r = open_rig(rich_text, tune_options(WTL_OPTIMIZER_NESTEROV), true);
+    rig r = open_rig(wtl_tiny_net, tune_options(WTL_OPTIMIZER_NESTEROV), true);
     run_held(&r);
     float before = wtl_net_find_param(r.net, "b.running_mean")->value[0];
     assert_ok(wtl_recalibrate(r.net, r.batcher, 3, NULL));
@@ -703,7 +669,8 @@ static void a_loss_that_is_no_number_leaves_no_trace(void **state)
 {
     (void)state;
     const wtl_finetune_options options = taught(WTL_OPTIMIZER_ADAM);
-    rig r = open_rig(rich_text, options, true), never = open_rig(rich_text, options, true);
+    rig r = open_rig(wtl_tiny_net, options, true),
+        never = open_rig(wtl_tiny_net, options, true);
     assert_fails_without_trace(&r, &never, wtl_net_find_param(r.net, "d.weight")->value, NAN,
                                "fine-tuning: step 3 of 9: the loss is not finite; a lower "
                                "learning rate or clipping may help");
@@ -715,7 +682,8 @@ static void a_teacher_that_is_no_number_leaves_no_trace(void **state)
 {
     (void)state;
     const wtl_finetune_options options = taught(WTL_OPTIMIZER_SGD);
-    rig r = open_rig(rich_text, options, true), never = open_rig(rich_text, options, true);
+    rig r = open_rig(wtl_tiny_net, options, true),
+        never = open_rig(wtl_tiny_net, options, true);
     assert_fails_without_trace(&r, &never, wtl_net_find_param(r.teacher, "d.bias")->value,
                                INFINITY,
                                "fine-tuning: step 3 of 9: the loss is not finite; a lower "
@@ -861,7 +829,7 @@ static void options_out_of_range_are_refused(void **state)
 {
     (void)state;
     const wtl_finetune_options good = taught(WTL_OPTIMIZER_SGD);
-    rig r = open_rig(rich_text, good, true);
+    rig r = open_rig(wtl_tiny_net, good, true);
     const struct {
         wtl_finetune_options options;
         const char *message;
@@ -894,10 +862,10 @@ static void nets_that_do_not_fit_are_refused(void **state)
     static const char tall_text[] = "net tall\nclasses 4\ninput data 1x7x6\n"
                                     "d = dense data out=classes\np = softmax d\n";
     const wtl_finetune_options options = taught(WTL_OPTIMIZER_SGD);
-    rig r = open_rig(rich_text, options, true);
+    rig r = open_rig(wtl_tiny_net, options, true);
     wtl_net *wide = net_of(wide_text, BATCH, false, 1), *tall = net_of(tall_text, 9, false, 1);
-    wtl_net *narrow = net_of(rich_text, BATCH - 1, false, 1);
-    wtl_net *small = net_of(rich_text, BATCH - 1, true, 1);
+    wtl_net *narrow = net_of(wtl_tiny_net, BATCH - 1, false, 1);
+    wtl_net *small = net_of(wtl_tiny_net, BATCH - 1, true, 1);
     wtl_finetune *tune = NULL;
     wtl_error err;
     const struct {
@@ -944,7 +912,7 @@ static wtl_status create_again(void *context)
 static void every_failing_allocation_is_reported(void **state)
 {
     (void)state;
-    rig r = open_rig(rich_text, taught(WTL_OPTIMIZER_ADAM), true);
+    rig r = open_rig(wtl_tiny_net, taught(WTL_OPTIMIZER_ADAM), true);
     wtl_test_every_allocation_fails(create_again, &r);
     close_rig(&r);
 }

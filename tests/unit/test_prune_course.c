@@ -18,18 +18,11 @@
 /* The course of whole runs: killed anywhere, extended, with both goals, at the edges of the
  * options, and where files cannot be written. */
 
-static const char *path_in(const char *run, const char *file)
-{
-    char name[128];
-    snprintf(name, sizeof name, "%s/%s", run, file);
-    return wtl_test_path(name);
-}
-
 /* The row that tells the class is white: the dense network makes no mistake. */
 static void make_data_clear(void)
 {
     enum { HEADER = 16, PIXELS = WTL_TINY_SIDE * WTL_TINY_SIDE };
-    const char *path = path_in("data", "train-images-idx3-ubyte");
+    const char *path = wtl_tiny_path("data", "train-images-idx3-ubyte");
     unsigned char *bytes;
     size_t length;
     assert_ok(wtl_file_read_plain(path, 1 << 20, &bytes, &length, NULL));
@@ -44,66 +37,14 @@ static wtl_prune_options tiny_options(const char *method)
 {
     static bool written;
     if (!written) {
-        wtl_train_options t;
         wtl_tiny_data("data");
         make_data_clear();
-        wtl_test_write(wtl_test_path("tiny.net"), wtl_tiny_net, strlen(wtl_tiny_net));
-        wtl_train_defaults(&t);
-        snprintf(t.net, sizeof t.net, "%s", wtl_test_path("tiny.net"));
-        snprintf(t.data, sizeof t.data, "idx:%s", wtl_test_path("data"));
-        t.epochs = 20;
-        t.batch = 16;
-        t.schedule.peak = 0.05;
-        t.val_share = 0.25;
-        t.seed = 3;
-        t.threads = 1;
-        assert_ok(wtl_train(wtl_test_path("dense"), &t, false, false, NULL, NULL, NULL));
+        wtl_tiny_train("dense", wtl_tiny_net);
         written = true;
     }
-    wtl_prune_options o;
-    wtl_prune_defaults(&o);
-    snprintf(o.checkpoint, sizeof o.checkpoint, "%s", wtl_test_path("dense/ckpt/last.wtl"));
-    snprintf(o.data, sizeof o.data, "idx:%s", wtl_test_path("data"));
-    snprintf(o.method, sizeof o.method, "%s", method);
-    o.batch = 16;
+    wtl_prune_options o = wtl_tiny_prune_options(method);
     o.epochs = 1.4;
-    o.rounds = 2;
-    o.recalibration = 2;
-    o.search_images = 20;
-    o.how.images = 16;
-    o.threads = 1;
-    o.seed = 5;
     return o;
-}
-
-static double floor_of(const wtl_prune_options *o)
-{
-    wtl_preflight before;
-    wtl_prune_options none = *o;
-    none.target_energy = 0;
-    assert_ok(wtl_prune_preflight(&before, &none, NULL));
-    double floor = before.floor / before.dense;
-    wtl_preflight_clear(&before);
-    return floor;
-}
-
-/* `share` of the way from the floor to dense. */
-static double above_floor(const wtl_prune_options *o, double share)
-{
-    return share + (1.0 - share) * floor_of(o);
-}
-
-static void assert_same_file(const char *a, const char *b, const char *file)
-{
-    unsigned char *x, *y;
-    size_t m, n;
-    assert_ok(wtl_file_read_plain(path_in(a, file), 1 << 24, &x, &m, NULL));
-    assert_ok(wtl_file_read_plain(path_in(b, file), 1 << 24, &y, &n, NULL));
-    if (m != n || memcmp(x, y, m) != 0) {
-        fail_msg("%s of %s and of %s differ", file, a, b);
-    }
-    wtl_free(x);
-    wtl_free(y);
 }
 
 /* Everything that a run leaves, as there is no clock to tell them apart. */
@@ -113,7 +54,7 @@ static void assert_same_run(const char *a, const char *b)
                                         "metrics.csv",     "energy.csv",    "certificate.json",
                                         "config.json",     "masks.npz",     "ckpt/dense.wtl"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        assert_same_file(a, b, files[i]);
+        wtl_tiny_assert_same_file(a, b, files[i]);
     }
 }
 
@@ -168,7 +109,7 @@ static bool killed(const char *run, const wtl_prune_options *o, bool resume, int
 
 static wtl_status finish(const char *run, const wtl_prune_options *o, wtl_prune_result *r)
 {
-    bool begun = wtl_file_exists(path_in(run, "config.json"));
+    bool begun = wtl_file_exists(wtl_tiny_path(run, "config.json"));
     return wtl_prune(wtl_test_path(run), begun ? NULL : o, begun, false, NULL, r, NULL);
 }
 
@@ -182,7 +123,7 @@ static void kill_everywhere(const char *method, double share, double drop, int s
     char all[64], run[64];
     snprintf(all, sizeof all, "whole-%s-%g", method, drop);
     snprintf(run, sizeof run, "killed-%s-%g", method, drop);
-    o.target_energy = share > 0 ? above_floor(&o, share) : 0;
+    o.target_energy = share > 0 ? wtl_tiny_above_floor(&o, share) : 0;
     o.max_drop = drop;
     o.finetune.distill = 0.3;
     wtl_status end = wtl_prune(wtl_test_path(all), &o, false, false, &hooks, &r, NULL);
@@ -191,7 +132,7 @@ static void kill_everywhere(const char *method, double share, double drop, int s
         char folder[96];
         snprintf(folder, sizeof folder, "%s-%d", run, at);
         assert_true(killed(folder, &o, false, at));
-        if (at % 3 == 0 && wtl_file_exists(path_in(folder, "config.json"))) {
+        if (at % 3 == 0 && wtl_file_exists(wtl_tiny_path(folder, "config.json"))) {
             (void)killed(folder, NULL, true, at % 17 + 1);
         }
         assert_int_equal(finish(folder, &o, &resumed), end);
@@ -217,8 +158,8 @@ static void an_extension_killed_anywhere_goes_on_to_the_same_files(void **state)
     wtl_prune_result r;
     killer count = {0};
     const wtl_prune_hooks hooks = killing(&count);
-    o.target_energy = above_floor(&o, 0.6);
-    more.target_energy = above_floor(&o, 0.4);
+    o.target_energy = wtl_tiny_above_floor(&o, 0.6);
+    more.target_energy = wtl_tiny_above_floor(&o, 0.4);
     more.max_drop = 20;
     assert_ok(wtl_prune(wtl_test_path("further"), &o, false, false, NULL, NULL, NULL));
     wtl_status end = wtl_prune(wtl_test_path("further"), &more, true, false, &hooks, &r, NULL);
@@ -239,7 +180,7 @@ static void an_extension_killed_anywhere_goes_on_to_the_same_files(void **state)
 /* The decisions of a plan, one word each: "held back held finished". */
 static void decisions_of(const char *run, char *text, size_t size)
 {
-    FILE *file = fopen(path_in(run, "plan.jsonl"), "r");
+    FILE *file = fopen(wtl_tiny_path(run, "plan.jsonl"), "r");
     char line[2048];
     assert_non_null(file);
     text[0] = '\0';
@@ -278,7 +219,7 @@ static void a_run_goes_back_as_often_as_it_is_told(void **state)
             o.max_drop = 0;
             o.step = 0.5;
             o.refinements = times;
-            o.target_energy = both ? above_floor(&o, 0.3) : 0;
+            o.target_energy = both ? wtl_tiny_above_floor(&o, 0.3) : 0;
             o.finetune.rate = 20;
             o.finetune.optimizer.clip_norm = 1;
             o.finetune.final_share = 1;
@@ -293,7 +234,7 @@ static void a_run_goes_back_as_often_as_it_is_told(void **state)
             assert_close(r.energy, 1.0, 1e-9);
             assert_close(r.drop, 0.0, 0.0);
             assert_int_equal(r.met, !both);
-            assert_same_file(run, run, "ckpt/pruned.wtl");
+            wtl_tiny_assert_same_file(run, run, "ckpt/pruned.wtl");
         }
     }
 }
@@ -307,7 +248,7 @@ static void no_epochs_at_all(void **state)
         wtl_prune_options o = tiny_options(i ? "magnitude-gradual" : "magnitude-global");
         wtl_prune_result r;
         o.epochs = o.final_epochs = 0;
-        o.target_energy = above_floor(&o, 0.5);
+        o.target_energy = wtl_tiny_above_floor(&o, 0.5);
         char run[32];
         snprintf(run, sizeof run, "none-%d", i);
         assert_ok(wtl_prune(wtl_test_path(run), &o, false, false, NULL, &r, NULL));
@@ -322,7 +263,7 @@ static void another_number_of_threads_goes_on(void **state)
     wtl_prune_options o = tiny_options("energy-aware");
     const wtl_prune_options other = {.threads = 2, .max_drop = -1};
     wtl_prune_result r;
-    o.target_energy = above_floor(&o, 0.5);
+    o.target_energy = wtl_tiny_above_floor(&o, 0.5);
     assert_true(killed("threads", &o, false, 60));
     assert_ok(wtl_prune(wtl_test_path("threads"), &other, true, false, NULL, &r, NULL));
     assert_true(r.met);
@@ -336,7 +277,7 @@ static void begin_with(const char *run, const wtl_prune_options *o, const char *
 {
     enum { CALLS = 60 };
     wtl_checkpoint *checkpoint;
-    const char *last = path_in(run, "ckpt/last.wtl");
+    const char *last = wtl_tiny_path(run, "ckpt/last.wtl");
     for (int at = 1; at < CALLS && !wtl_file_exists(last); at++) {
         assert_true(killed(run, o, false, at));
     }
@@ -368,7 +309,7 @@ static void a_target_near_the_floor_is_tried(void **state)
     o.rounds = 1;
     o.final_epochs = 0.1; /* zeros of activations hardly change */
     o.finetune.rate = 1e-6;
-    o.target_energy = 1.01 * floor_of(&o);
+    o.target_energy = 1.01 * wtl_tiny_floor(&o);
     begin_with("near-floor", &o, "drift", 1.05);
     assert_ok(wtl_prune(wtl_test_path("near-floor"), NULL, true, false, NULL, &r, NULL));
     assert_true(r.met && r.rounds == 1 && r.density >= 0.5 && r.density < 0.52);
@@ -383,7 +324,7 @@ static void a_step_that_takes_nothing_is_the_last(void **state)
     wtl_error err;
     int polls = 0;
     const wtl_prune_hooks hooks = {.stop = stop_after_many, .context = &polls};
-    o.target_energy = above_floor(&o, 0.3);
+    o.target_energy = wtl_tiny_above_floor(&o, 0.3);
     o.max_drop = 100;
     begin_with("nothing", &o, "campaign_rounds", 1000000);
     begin_with("nothing", &o, "goal", 1.0);
@@ -404,7 +345,7 @@ static void the_density_in_checkpoints_is_that_of_the_net(void **state)
     snprintf(o.checkpoint, sizeof o.checkpoint, "%s", wtl_test_path("masked.wtl"));
     o.max_drop = 100;
     begin_with("masked", &o, "plan_lines", 2);
-    assert_ok(wtl_checkpoint_read(&checkpoint, path_in("masked", "ckpt/held.wtl"), NULL));
+    assert_ok(wtl_checkpoint_read(&checkpoint, wtl_tiny_path("masked", "ckpt/held.wtl"), NULL));
     const json_t *pruned = wtl_checkpoint_meta(checkpoint, "pruned");
     assert_close(json_number_value(json_object_get(pruned, "density")), 200.0 / 270.0, 1e-12);
     assert_close(json_number_value(json_object_get(pruned, "energy")), 1.0, 0.0);
@@ -424,7 +365,7 @@ static const char *aside(const filler *f)
 {
     char name[96];
     snprintf(name, sizeof name, "%s.aside", f->file);
-    return path_in(f->run, name);
+    return wtl_tiny_path(f->run, name);
 }
 
 static void fill_disk(void *context, const wtl_prune_event *event)
@@ -432,7 +373,7 @@ static void fill_disk(void *context, const wtl_prune_event *event)
     filler *f = context;
     (void)event;
     if (++f->calls == f->at) {
-        const char *path = path_in(f->run, f->file);
+        const char *path = wtl_tiny_path(f->run, f->file);
         f->done = true;
         (void)rename(path, aside(f)); /* it need not be there yet */
         assert_int_equal(symlink("/dev/full", path), 0);
@@ -441,7 +382,7 @@ static void fill_disk(void *context, const wtl_prune_event *event)
 
 static void make_room(const filler *f)
 {
-    const char *path = path_in(f->run, f->file);
+    const char *path = wtl_tiny_path(f->run, f->file);
     assert_int_equal(unlink(path), 0);
     if (wtl_file_exists(aside(f))) {
         assert_int_equal(rename(aside(f), path), 0);
@@ -459,7 +400,7 @@ static void a_full_disk_is_told_and_costs_nothing(void **state)
                  {"certificate.json", 12}, {"masks.npz", 12}};
     wtl_prune_options o = tiny_options("magnitude-global");
     wtl_prune_result r;
-    o.target_energy = above_floor(&o, 0.6);
+    o.target_energy = wtl_tiny_above_floor(&o, 0.6);
     o.max_drop = 50;
     assert_ok(wtl_prune(wtl_test_path("room"), &o, false, false, NULL, &r, NULL));
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -490,13 +431,13 @@ static void files_of_a_beginning_that_cannot_be_written_are_told(void **state)
     for (int i = 0; i < 2; i++) {
         char run[32];
         snprintf(run, sizeof run, "begin-%d", i);
-        assert_ok(wtl_make_folder(path_in(run, "ckpt"), NULL));
-        assert_int_equal(symlink("/dev/full", path_in(run, files[i])), 0);
+        assert_ok(wtl_make_folder(wtl_tiny_path(run, "ckpt"), NULL));
+        assert_int_equal(symlink("/dev/full", wtl_tiny_path(run, files[i])), 0);
         assert_int_equal(wtl_prune(wtl_test_path(run), &o, false, false, NULL, NULL, &err),
                          WTL_E_WRITE);
         assert_non_null(strstr(err.text, "/dev/full: cannot be written"));
-        assert_false(wtl_file_exists(path_in(run, "ckpt/last.wtl")));
-        assert_int_equal(unlink(path_in(run, files[i])), 0);
+        assert_false(wtl_file_exists(wtl_tiny_path(run, "ckpt/last.wtl")));
+        assert_int_equal(unlink(wtl_tiny_path(run, files[i])), 0);
         assert_ok(wtl_prune(wtl_test_path(run), &o, false, false, NULL, NULL, &err));
     }
 }
@@ -511,7 +452,7 @@ static void no_allocation_that_fails_leaks_or_spoils_a_run(void **state)
     wtl_prune_result r;
     o.rounds = 1;
     o.epochs = o.final_epochs = 0.4;
-    o.target_energy = above_floor(&o, 0.6);
+    o.target_energy = wtl_tiny_above_floor(&o, 0.6);
     o.max_drop = 90;
     o.finetune.distill = 0.3;
     wtl_test_fail_allocation(0, 0);
@@ -543,16 +484,16 @@ static void training_that_is_not_finite_is_told_and_nothing_is_lost(void **state
     wtl_prune_options o = tiny_options("magnitude-global");
     wtl_error err;
     wtl_checkpoint *checkpoint;
-    o.target_energy = above_floor(&o, 0.6);
+    o.target_energy = wtl_tiny_above_floor(&o, 0.6);
     o.finetune.rate = 1e6;
     o.finetune.optimizer.momentum = 0.999;
     o.epochs = o.final_epochs = 30;
     assert_int_equal(wtl_prune(wtl_test_path("nan"), &o, false, false, NULL, NULL, &err),
                      WTL_E_NAN);
     assert_null(strchr(err.text, '\n'));
-    assert_ok(wtl_checkpoint_read(&checkpoint, path_in("nan", "ckpt/last.wtl"), NULL));
+    assert_ok(wtl_checkpoint_read(&checkpoint, wtl_tiny_path("nan", "ckpt/last.wtl"), NULL));
     wtl_checkpoint_free(checkpoint);
-    assert_false(wtl_file_exists(path_in("nan", "ckpt/pruned.wtl")));
+    assert_false(wtl_file_exists(wtl_tiny_path("nan", "ckpt/pruned.wtl")));
 }
 
 /* ---- the clock ---- */
@@ -578,13 +519,13 @@ static void seconds_are_of_all_calls(void **state)
     const wtl_prune_hooks hooks = {.seconds = tick, .peak_bytes = peak, .context = &now};
     wtl_prune_result r;
     char line[2048];
-    o.target_energy = above_floor(&o, 0.6);
+    o.target_energy = wtl_tiny_above_floor(&o, 0.6);
     o.save_minutes = 1.0 / 60.0; /* every second: after every batch */
     begin_with("clock", &o, "drift", 1.0);
     for (int times = 0; times < 3; times++) {
         now = times * 1e6; /* another process has another clock */
         assert_ok(wtl_prune(wtl_test_path("clock"), NULL, true, false, &hooks, &r, NULL));
-        FILE *file = fopen(path_in("clock", "plan.jsonl"), "r");
+        FILE *file = fopen(wtl_tiny_path("clock", "plan.jsonl"), "r");
         assert_non_null(file);
         double before = 0.0;
         while (fgets(line, sizeof line, file)) {
@@ -613,7 +554,7 @@ static void the_limit_is_in_points_of_the_metric(void **state)
     o.refinements = -1;
     o.finetune.rate = 20;
     o.finetune.optimizer.clip_norm = 1;
-    o.target_energy = above_floor(&o, 0.5);
+    o.target_energy = wtl_tiny_above_floor(&o, 0.5);
     assert_ok(wtl_prune(wtl_test_path("top5"), &o, false, false, NULL, &r, NULL));
     assert_close(r.drop, 0.0, 0.0);
     assert_true(r.top1 < r.dense_top1); /* which would not have held */
@@ -644,9 +585,9 @@ static void a_run_may_begin_from_what_it_overwrites(void **state)
     (void)state;
     wtl_prune_options o = tiny_options("magnitude-global");
     wtl_prune_result first, second;
-    o.target_energy = above_floor(&o, 0.7);
+    o.target_energy = wtl_tiny_above_floor(&o, 0.7);
     assert_ok(wtl_prune(wtl_test_path("own"), &o, false, false, NULL, &first, NULL));
-    snprintf(o.checkpoint, sizeof o.checkpoint, "%s", path_in("own", "ckpt/pruned.wtl"));
+    snprintf(o.checkpoint, sizeof o.checkpoint, "%s", wtl_tiny_path("own", "ckpt/pruned.wtl"));
     assert_int_equal(wtl_prune(wtl_test_path("own"), &o, false, false, NULL, NULL, NULL),
                      WTL_E_ARG);
     o.target_energy = 0.97;

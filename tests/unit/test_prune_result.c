@@ -22,62 +22,15 @@
 
 enum { SIDE = WTL_TINY_SIDE, PIXELS = SIDE * SIDE, TRAIN = WTL_TINY_IMAGES - WTL_TINY_VAL };
 
-static const char *path_in(const char *run, const char *file)
-{
-    char name[128];
-    snprintf(name, sizeof name, "%s/%s", run, file);
-    return wtl_test_path(name);
-}
-
 static wtl_prune_options tiny_options(const char *method)
 {
     static bool written;
     if (!written) {
-        wtl_train_options t;
         wtl_tiny_data("data");
-        wtl_test_write(wtl_test_path("tiny.net"), wtl_tiny_net, strlen(wtl_tiny_net));
-        wtl_train_defaults(&t);
-        snprintf(t.net, sizeof t.net, "%s", wtl_test_path("tiny.net"));
-        snprintf(t.data, sizeof t.data, "idx:%s", wtl_test_path("data"));
-        t.epochs = 20;
-        t.batch = 16;
-        t.schedule.peak = 0.05;
-        t.val_share = 0.25;
-        t.seed = 3;
-        t.threads = 1;
-        assert_ok(wtl_train(wtl_test_path("dense"), &t, false, false, NULL, NULL, NULL));
+        wtl_tiny_train("dense", wtl_tiny_net);
         written = true;
     }
-    wtl_prune_options o;
-    wtl_prune_defaults(&o);
-    snprintf(o.checkpoint, sizeof o.checkpoint, "%s", wtl_test_path("dense/ckpt/last.wtl"));
-    snprintf(o.data, sizeof o.data, "idx:%s", wtl_test_path("data"));
-    snprintf(o.method, sizeof o.method, "%s", method);
-    o.batch = 16;
-    o.rounds = 2;
-    o.recalibration = 2;
-    o.search_images = 20;
-    o.how.images = 16;
-    o.threads = 1;
-    o.seed = 5;
-    return o;
-}
-
-static double floor_of(const wtl_prune_options *o)
-{
-    wtl_preflight before;
-    wtl_prune_options none = *o;
-    none.target_energy = 0;
-    assert_ok(wtl_prune_preflight(&before, &none, NULL));
-    double floor = before.floor / before.dense;
-    wtl_preflight_clear(&before);
-    return floor;
-}
-
-/* `share` of the way from the floor to dense. */
-static double above_floor(const wtl_prune_options *o, double share)
-{
-    return share + (1.0 - share) * floor_of(o);
+    return wtl_tiny_prune_options(method);
 }
 
 static wtl_status prune(const char *run, const wtl_prune_options *o, wtl_prune_result *r,
@@ -175,7 +128,7 @@ static double number(const json_t *object, const char *key)
 /* The last event of that kind in the plan; decref'd by the caller. */
 static json_t *last_of(const char *run, const char *event)
 {
-    FILE *file = fopen(path_in(run, "plan.jsonl"), "r");
+    FILE *file = fopen(wtl_tiny_path(run, "plan.jsonl"), "r");
     char line[2048];
     json_t *found = NULL;
     assert_non_null(file);
@@ -195,7 +148,7 @@ static json_t *last_of(const char *run, const char *event)
 
 static void check_layers(const char *run, const again *dense, const again *pruned)
 {
-    FILE *file = fopen(path_in(run, "energy.csv"), "r");
+    FILE *file = fopen(wtl_tiny_path(run, "energy.csv"), "r");
     char line[512];
     assert_non_null(file && fgets(line, sizeof line, file) ? file : NULL);
     for (int i = 0; i < wtl_pricing_count(pruned->pricing); i++) {
@@ -224,9 +177,9 @@ static void check_layers(const char *run, const again *dense, const again *prune
 static void check_certificate(const char *run, const wtl_prune_options *o,
                               const wtl_prune_result *r)
 {
-    again dense = compute(o, path_in(run, "ckpt/dense.wtl")),
-          pruned = compute(o, path_in(run, "ckpt/pruned.wtl"));
-    json_t *c = json_of(path_in(run, "certificate.json"));
+    again dense = compute(o, wtl_tiny_path(run, "ckpt/dense.wtl")),
+          pruned = compute(o, wtl_tiny_path(run, "ckpt/pruned.wtl"));
+    json_t *c = json_of(wtl_tiny_path(run, "certificate.json"));
     double weights = 0, kept = 0;
     for (int i = 0; i < wtl_pricing_count(pruned.pricing); i++) {
         weights += (double)wtl_pricing_layer(pruned.pricing, i).weights;
@@ -269,7 +222,7 @@ static void a_certificate_holds_when_all_is_computed_again(void **state)
     for (int i = 0; i < 3; i++) {
         wtl_prune_options o = tiny_options(methods[i]);
         wtl_prune_result r;
-        o.target_energy = above_floor(&o, 0.4);
+        o.target_energy = wtl_tiny_above_floor(&o, 0.4);
         assert_ok(prune("again", &o, &r, NULL));
         assert_true(r.met && r.energy <= 1.01 * o.target_energy);
         check_certificate("again", &o, &r);
@@ -281,11 +234,11 @@ static void the_certificate_of_a_resumed_run_is_the_same(void **state)
     (void)state;
     wtl_prune_options o = tiny_options("magnitude-global");
     wtl_prune_result r, resumed;
-    o.target_energy = above_floor(&o, 0.4);
+    o.target_energy = wtl_tiny_above_floor(&o, 0.4);
     assert_ok(prune("twice", &o, &r, NULL));
-    json_t *first = json_of(path_in("twice", "certificate.json"));
+    json_t *first = json_of(wtl_tiny_path("twice", "certificate.json"));
     assert_ok(wtl_prune(wtl_test_path("twice"), NULL, true, false, NULL, &resumed, NULL));
-    json_t *second = json_of(path_in("twice", "certificate.json"));
+    json_t *second = json_of(wtl_tiny_path("twice", "certificate.json"));
     assert_true(json_equal(first, second));
     json_decref(first);
     json_decref(second);
@@ -342,15 +295,15 @@ static void batch_norm_is_recalibrated_before_it_is_judged(void **state)
     o.recalibration = 5;
     o.epochs = 3;
     snprintf(o.augment, sizeof o.augment, "flip"); /* not in recalibration */
-    o.target_energy = above_floor(&o, 0.4);
+    o.target_energy = wtl_tiny_above_floor(&o, 0.4);
     assert_ok(prune("norm", &o, &r, NULL));
-    check_statistics(&o, path_in("norm", "ckpt/pruned.wtl"));
+    check_statistics(&o, wtl_tiny_path("norm", "ckpt/pruned.wtl"));
     check_certificate("norm", &o, &r);
     o.recalibration = -1;
     assert_ok(prune("norm", &o, &r, NULL));
     wtl_checkpoint *checkpoint; /* a moving average is not that mean */
     wtl_tensor_view mean;
-    assert_ok(wtl_checkpoint_read(&checkpoint, path_in("norm", "ckpt/pruned.wtl"), NULL));
+    assert_ok(wtl_checkpoint_read(&checkpoint, wtl_tiny_path("norm", "ckpt/pruned.wtl"), NULL));
     assert_true(wtl_checkpoint_find(checkpoint, "b.running_mean", &mean));
     wtl_checkpoint_free(checkpoint);
     check_certificate("norm", &o, &r);

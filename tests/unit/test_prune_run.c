@@ -31,56 +31,19 @@ static const char branched_net[] =
     "d = dense rj out=classes\n"
     "p = softmax d\n";
 
-static const char *path_in(const char *run, const char *file)
-{
-    char name[128];
-    snprintf(name, sizeof name, "%s/%s", run, file);
-    return wtl_test_path(name);
-}
-
-/* A checkpoint whose statistics and zeros of activations are those of a trained net. */
-static void train(const char *name, const char *text)
-{
-    wtl_train_options o;
-    char net[64];
-    snprintf(net, sizeof net, "%s.net", name);
-    wtl_test_write(wtl_test_path(net), text, strlen(text));
-    wtl_train_defaults(&o);
-    snprintf(o.net, sizeof o.net, "%s", wtl_test_path(net));
-    snprintf(o.data, sizeof o.data, "idx:%s", wtl_test_path("data"));
-    o.epochs = 20;
-    o.batch = 16;
-    o.schedule.peak = 0.05;
-    o.val_share = 0.25;
-    o.seed = 3;
-    o.threads = 1;
-    assert_ok(wtl_train(wtl_test_path(name), &o, false, false, NULL, NULL, NULL));
-}
-
 static wtl_prune_options tiny_options(const char *method)
 {
     static bool written;
     if (!written) {
         wtl_tiny_data("data");
-        train("dense", wtl_tiny_net);
-        train("branched", branched_net);
+        wtl_tiny_train("dense", wtl_tiny_net);
+        wtl_tiny_train("branched", branched_net);
         wtl_tiny_checkpoint("masked.wtl", wtl_tiny_net, 1, 200);
         written = true;
     }
-    wtl_prune_options o;
-    wtl_prune_defaults(&o);
-    snprintf(o.checkpoint, sizeof o.checkpoint, "%s", wtl_test_path("dense/ckpt/last.wtl"));
-    snprintf(o.data, sizeof o.data, "idx:%s", wtl_test_path("data"));
-    snprintf(o.method, sizeof o.method, "%s", method);
-    o.batch = 16;
+    wtl_prune_options o = wtl_tiny_prune_options(method);
     o.epochs = 1.4;
     o.final_epochs = 2;
-    o.rounds = 2;
-    o.recalibration = 2;
-    o.search_images = 20;
-    o.how.images = 16;
-    o.threads = 1;
-    o.seed = 5;
     return o;
 }
 
@@ -117,31 +80,6 @@ static wtl_status go(const char *run, const wtl_prune_options *o, bool resume, w
     return wtl_prune(wtl_test_path(run), o, resume, false, &hooks, result, err);
 }
 
-static void assert_same_file(const char *a, const char *b, const char *file)
-{
-    unsigned char *x, *y;
-    size_t m, n;
-    assert_ok(wtl_file_read_plain(path_in(a, file), 1 << 24, &x, &m, NULL));
-    assert_ok(wtl_file_read_plain(path_in(b, file), 1 << 24, &y, &n, NULL));
-    assert_int_equal(m, n);
-    assert_memory_equal(x, y, m);
-    wtl_free(x);
-    wtl_free(y);
-}
-
-/* The floor of the dense net, from the preflight. */
-static double floor_of(const wtl_prune_options *o)
-{
-    wtl_preflight before;
-    wtl_prune_options none = *o;
-    none.target_energy = 0;
-    assert_ok(wtl_prune_preflight(&before, &none, NULL));
-    double floor = before.floor / before.dense;
-    wtl_preflight_clear(&before);
-    assert_true(floor > 0.1 && floor < 0.95);
-    return floor;
-}
-
 /* ---- budgets ---- */
 
 static void every_method_meets_its_budget_within_a_percent(void **state)
@@ -151,7 +89,7 @@ static void every_method_meets_its_budget_within_a_percent(void **state)
         wtl_prune_options o = tiny_options(wtl_method_at(m)->name);
         wtl_prune_result r;
         char run[64];
-        o.target_energy = 0.5 + 0.5 * floor_of(&o);
+        o.target_energy = 0.5 + 0.5 * wtl_tiny_floor(&o);
         snprintf(run, sizeof run, "budget-%d", m);
         assert_ok(go(run, &o, false, NULL, &r, NULL));
         assert_true(r.met);
@@ -167,7 +105,7 @@ static void a_budget_below_the_floor_is_refused_before_any_work(void **state)
     wtl_prune_result r;
     wtl_error err;
     char floor[32];
-    double share = floor_of(&o);
+    double share = wtl_tiny_floor(&o);
     o.target_energy = 0.9 * share;
     assert_int_equal(go("never", &o, false, NULL, &r, &err), WTL_E_GOAL);
     snprintf(floor, sizeof floor, "%.4g", share);
@@ -186,10 +124,10 @@ static void masks_hold_and_numbers_can_be_had_again(void **state)
     wtl_net *net;
     wtl_dataset *val;
     wtl_evaluation seen;
-    o.target_energy = 0.5 + 0.5 * floor_of(&o);
+    o.target_energy = 0.5 + 0.5 * wtl_tiny_floor(&o);
     o.finetune.distill = 0.5;
     assert_ok(go("held", &o, false, NULL, &r, NULL));
-    assert_ok(wtl_checkpoint_read(&checkpoint, path_in("held", "ckpt/pruned.wtl"), NULL));
+    assert_ok(wtl_checkpoint_read(&checkpoint, wtl_tiny_path("held", "ckpt/pruned.wtl"), NULL));
     const wtl_net_options plan = {.batch = 16};
     assert_ok(wtl_net_create(&net, wtl_checkpoint_net(checkpoint), &plan, NULL));
     assert_ok(wtl_checkpoint_fill_net(checkpoint, net, NULL));
@@ -204,7 +142,7 @@ static void masks_hold_and_numbers_can_be_had_again(void **state)
     assert_close((double)zeros, (1.0 - r.density) * 270, 0.01);
     /* The masks by themselves, on a dense net, prune the same weights. */
     wtl_net_init(net, 9);
-    assert_ok(wtl_mask_load(net, path_in("held", "masks.npz"), NULL));
+    assert_ok(wtl_mask_load(net, wtl_tiny_path("held", "masks.npz"), NULL));
     assert_int_equal(wtl_mask_count_net(net).kept, 270 - zeros);
     assert_ok(wtl_checkpoint_fill_net(checkpoint, net, NULL));
     const wtl_dataset_options part = {.part = WTL_DATA_VAL, .split_seed = 3, .val_share = 0.25};
@@ -229,7 +167,7 @@ static void stops_everywhere(const char *method, double target, double drop, int
     wtl_prune_result r, resumed;
     char run[64], all[64];
     snprintf(all, sizeof all, "all-%s", method);
-    o.target_energy = target > 0 ? target + (1 - target) * floor_of(&o) : 0;
+    o.target_energy = target > 0 ? target + (1 - target) * wtl_tiny_floor(&o) : 0;
     o.max_drop = drop;
     o.finetune.distill = 0.3;
     wtl_status end = go(all, &o, false, &whole, &r, &err);
@@ -240,13 +178,13 @@ static void stops_everywhere(const char *method, double target, double drop, int
         snprintf(run, sizeof run, "stop-%s-%d", method, at);
         wtl_status status = go(run, &o, false, &w, &resumed, &err);
         assert_true(status == WTL_E_STOPPED || status == end);
-        if (status == WTL_E_STOPPED && !wtl_file_exists(path_in(run, "config.json"))) {
+        if (status == WTL_E_STOPPED && !wtl_file_exists(wtl_tiny_path(run, "config.json"))) {
             assert_int_equal(go(run, &o, false, NULL, &resumed, &err), end);
         } else if (status == WTL_E_STOPPED) {
             assert_int_equal(go(run, NULL, true, NULL, &resumed, &err), end);
         }
-        assert_same_file(run, all, "ckpt/pruned.wtl");
-        assert_same_file(run, all, "ckpt/last.wtl");
+        wtl_tiny_assert_same_file(run, all, "ckpt/pruned.wtl");
+        wtl_tiny_assert_same_file(run, all, "ckpt/last.wtl");
         assert_close(resumed.energy, r.energy, 0.0);
         assert_int_equal(resumed.rounds, r.rounds);
     }
@@ -293,8 +231,8 @@ static void a_limit_is_kept_and_going_back_is_told(void **state)
     assert_ok(go("limit", &o, false, NULL, &r, NULL));
     assert_true(r.drop <= 7.0 + 1e-9);
     assert_true(r.energy < 1.0);
-    assert_ok(
-        wtl_file_read_plain(path_in("limit", "plan.jsonl"), 1 << 24, &plan, &length, NULL));
+    assert_ok(wtl_file_read_plain(wtl_tiny_path("limit", "plan.jsonl"), 1 << 24, &plan, &length,
+                                  NULL));
     assert_non_null(strstr((const char *)plan, "\"what\":\"held\""));
     assert_non_null(strstr((const char *)plan, "\"what\":\"finished\""));
     wtl_free(plan);
@@ -309,9 +247,10 @@ static void layers_that_are_excluded_keep_their_weights(void **state)
     wtl_tensor_view mask;
     o.limits[0] = (wtl_prune_limit){.layer = "d", .least_density = 1.0};
     o.limit_count = 1;
-    o.target_energy = 0.6 + 0.4 * floor_of(&o);
+    o.target_energy = 0.6 + 0.4 * wtl_tiny_floor(&o);
     assert_ok(go("excluded", &o, false, NULL, &r, NULL));
-    assert_ok(wtl_checkpoint_read(&checkpoint, path_in("excluded", "ckpt/pruned.wtl"), NULL));
+    assert_ok(
+        wtl_checkpoint_read(&checkpoint, wtl_tiny_path("excluded", "ckpt/pruned.wtl"), NULL));
     size_t kept = 0;
     bool has = wtl_checkpoint_find(checkpoint, "d.weight.mask", &mask);
     for (size_t i = 0; has && i < mask.count; i++) {
@@ -336,10 +275,10 @@ static void auxiliary_heads_come_through(void **state)
     wtl_checkpoint *checkpoint;
     wtl_tensor_view view;
     snprintf(o.checkpoint, sizeof o.checkpoint, "%s", wtl_test_path("branched/ckpt/last.wtl"));
-    o.target_energy = 0.6 + 0.4 * floor_of(&o);
+    o.target_energy = 0.6 + 0.4 * wtl_tiny_floor(&o);
     assert_ok(go("aux", &o, false, NULL, &r, NULL));
     assert_true(r.met);
-    assert_ok(wtl_checkpoint_read(&checkpoint, path_in("aux", "ckpt/pruned.wtl"), NULL));
+    assert_ok(wtl_checkpoint_read(&checkpoint, wtl_tiny_path("aux", "ckpt/pruned.wtl"), NULL));
     assert_true(wtl_checkpoint_find(checkpoint, "x.weight", &view));
     assert_false(wtl_checkpoint_find(checkpoint, "x.weight.mask", &view));
     wtl_checkpoint_free(checkpoint);
@@ -352,7 +291,7 @@ static void a_pruned_net_is_pruned_further(void **state)
     wtl_prune_options o = tiny_options("magnitude-global");
     wtl_prune_result r;
     snprintf(o.checkpoint, sizeof o.checkpoint, "%s", wtl_test_path("masked.wtl"));
-    o.target_energy = 0.6 + 0.4 * floor_of(&o);
+    o.target_energy = 0.6 + 0.4 * wtl_tiny_floor(&o);
     assert_ok(go("further", &o, false, NULL, &r, NULL));
     assert_true(r.density < 200.0 / 270.0);
 }
@@ -363,7 +302,7 @@ static void a_finished_run_goes_on_to_a_harder_goal(void **state)
     wtl_prune_options o = tiny_options("magnitude-global");
     wtl_prune_result first, same, harder;
     wtl_prune_options more = {.max_drop = -1};
-    double floor = floor_of(&o);
+    double floor = wtl_tiny_floor(&o);
     o.target_energy = 0.7 + 0.3 * floor;
     assert_ok(go("extended", &o, false, NULL, &first, NULL));
     assert_ok(go("extended", NULL, true, NULL, &same, NULL));
