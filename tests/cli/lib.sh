@@ -155,3 +155,62 @@ wait_for()
     done
     return 1
 }
+
+# make_dense EPOCHS OPTION...: data `idx:d`, tiny.net, and the net trained on it for a while:
+# $dense is its checkpoint.
+make_dense()
+{
+    local epochs=$1
+    shift
+    make_data d
+    make_net tiny.net
+    expect 0 train --net tiny.net --data idx:d --out dense --threads 1 --epochs "$epochs" \
+        --batch 16 --lr 0.05 -q "$@"
+    dense=dense/ckpt/last.wtl
+}
+
+# run_and_kill MOST_MS ARGUMENT...: kill -9 at a random moment within that time; $code is 137,
+# or the command's own if it was faster.
+run_and_kill()
+{
+    local ms=$((RANDOM % $1)) pid
+    shift
+    "$WATTLE" "$@" >out 2>err &
+    pid=$!
+    sleep "$((ms / 1000)).$(printf %03d $((ms % 1000)))"
+    kill -9 $pid 2>/dev/null
+    wait $pid 2>/dev/null
+    code=$?
+}
+
+# kill_thrice COMMAND FOLDER MOST_MS OPTION...: `wattle COMMAND OPTION...` into FOLDER, killed and
+# resumed again and again, three times at least, until it is done or 25 tries are over.
+kill_thrice()
+{
+    local command=$1 folder=$2 most_ms=$3 kills=0 i
+    shift 3
+    for ((i = 0; i < 25; i++)); do
+        # A run can be resumed from its config.json on, even before its first checkpoint.
+        if [ -e "$folder/config.json" ]; then
+            run_and_kill "$most_ms" "$command" --resume --out "$folder" -q
+        else
+            run_and_kill "$most_ms" "$command" "$@" --out "$folder" -q
+        fi
+        [ $code -eq 137 ] || [ $code -eq 0 ] || fail "exit $code on try $i"
+        [ $code -eq 137 ] && kills=$((kills + 1))
+        [ $code -eq 0 ] && [ $kills -ge 3 ] && break
+        if [ $code -eq 0 ]; then # the machine became faster: anew, with shorter lives
+            rm -rf "${folder:?}"
+            kills=0
+            most_ms=$((most_ms / 2 + 1))
+            continue
+        fi
+        if [ -e "$folder/ckpt/last.wtl" ]; then
+            run info "$folder/ckpt/last.wtl"
+            [ $code -eq 0 ] || fail "a kill left a checkpoint that cannot be read"
+        fi
+    done
+    echo "$kills kills"
+    [ $kills -ge 3 ] || fail "only $kills kills: the run is too short for this test"
+    expect 0 "$command" --resume --out "$folder" -q
+}

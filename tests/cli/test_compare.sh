@@ -3,11 +3,7 @@
 # with the same networks; misuses are refused with one line and lose nothing.
 . "${BASH_SOURCE%/*}/lib.sh"
 cd "$work" || exit 1
-make_data d
-make_net tiny.net
-expect 0 train --net tiny.net --data idx:d --out dense --threads 1 --epochs 20 --batch 16 \
-    --lr 0.05 -q
-dense=dense/ckpt/last.wtl
+make_dense 20
 quick="--data idx:d --threads 1 --batch 16 --rounds 2 --epochs 1 --final-epochs 1
     --recalibrate 5 --budgets 0.95,0.88,0.02 --seeds 2"
 

@@ -3,12 +3,7 @@
 # interrupted or killed goes on bit for bit, and every misuse gets one line and its exit code.
 . "${BASH_SOURCE%/*}/lib.sh"
 cd "$work" || exit 1
-make_data d
-make_net tiny.net
-# Seed 5 holds out other images than the default seed does.
-expect 0 train --net tiny.net --data idx:d --out dense --threads 1 --epochs 12 --batch 16 \
-    --lr 0.05 --seed 5 -q
-dense=dense/ckpt/last.wtl
+make_dense 12 --seed 5 # holds out other images than the default seed does
 expect 0 prune $dense --data idx:d --out p --method magnitude-global --target-energy 0.9 \
     --rounds 1 --threads 1 --batch 16 --epochs 0.1 --final-epochs 0.1 --recalibrate 5 -q
 [ -s p/ckpt/pruned.wtl ] || finish
@@ -134,36 +129,7 @@ cmp whole/ckpt/finetuned.wtl parts/ckpt/finetuned.wtl || fail "a finished run wa
 # ---- killed ----
 RANDOM=${WTL_TEST_SEED:-$$}
 echo "WTL_TEST_SEED=$RANDOM"
-kills=0
-for ((i = 0; i < 25; i++)); do
-    if [ -e killed/config.json ]; then
-        "$WATTLE" finetune --resume --out killed -q >out 2>err &
-    else
-        "$WATTLE" $tune --out killed $long --save-minutes 0.0001 >out 2>err &
-    fi
-    pid=$!
-    ms=$((RANDOM % most_ms))
-    sleep "$((ms / 1000)).$(printf %03d $((ms % 1000)))"
-    kill -9 $pid 2>/dev/null
-    wait $pid 2>/dev/null
-    code=$?
-    [ $code -eq 137 ] || [ $code -eq 0 ] || fail "exit $code on try $i"
-    [ $code -eq 137 ] && kills=$((kills + 1))
-    [ $code -eq 0 ] && [ $kills -ge 3 ] && break
-    if [ $code -eq 0 ]; then # the machine became faster: anew, with shorter lives
-        rm -rf killed
-        kills=0
-        most_ms=$((most_ms / 2 + 1))
-        continue
-    fi
-    if [ -e killed/ckpt/last.wtl ]; then
-        run info killed/ckpt/last.wtl
-        [ $code -eq 0 ] || fail "a kill left a checkpoint that cannot be read"
-    fi
-done
-echo "$kills kills"
-[ $kills -ge 3 ] || fail "only $kills kills: the run is too short for this test"
-expect 0 finetune --resume --out killed -q
+kill_thrice finetune killed "$most_ms" ${tune#finetune } $long --save-minutes 0.0001
 cmp whole/ckpt/finetuned.wtl killed/ckpt/finetuned.wtl || fail "a killed run has other bytes"
 cmp whole/metrics.csv killed/metrics.csv || fail "a killed run has other metrics"
 

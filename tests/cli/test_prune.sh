@@ -3,11 +3,7 @@
 # harder goals, and twenty misuses each get one line, the right exit code, and lose nothing.
 . "${BASH_SOURCE%/*}/lib.sh"
 cd "$work" || exit 1
-make_data d
-make_net tiny.net
-expect 0 train --net tiny.net --data idx:d --out dense --threads 1 --epochs 20 --batch 16 \
-    --lr 0.05 -q
-dense=dense/ckpt/last.wtl
+make_dense 20
 quick="--threads 1 --batch 16 --epochs 1 --final-epochs 2 --recalibrate 5 -q"
 
 expect 0 prune --methods

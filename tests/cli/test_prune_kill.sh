@@ -4,17 +4,14 @@
 # back, and both kinds of methods.
 . "${BASH_SOURCE%/*}/lib.sh"
 cd "$work" || exit 1
-make_data d
-make_net tiny.net
-expect 0 train --net tiny.net --data idx:d --out dense --threads 1 --epochs 20 --batch 16 \
-    --lr 0.05 -q
+make_dense 20
 RANDOM=${WTL_TEST_SEED:-$$}
 echo "WTL_TEST_SEED=$RANDOM"
 
 # kill_and_compare NAME OPTION...
 kill_and_compare()
 {
-    local name=$1 began most_ms kills=0 i ms pid lives=0
+    local name=$1 began most_ms kills=0 i
     shift
     local options="dense/ckpt/last.wtl --data idx:d --threads 1 --batch 4 --epochs 2
         --final-epochs 3 --distill 0.5 --recalibrate 5 --save-minutes 0.0001 $*"
@@ -26,19 +23,12 @@ kill_and_compare()
     for ((i = 0; i < 60 && kills < 10; i++)); do
         # A run can be resumed from its config.json on, even before its first checkpoint.
         if [ -e "$name/config.json" ]; then
-            "$WATTLE" prune --resume --out "$name" -q >out 2>err &
+            run_and_kill "$most_ms" prune --resume --out "$name" -q
         else
-            "$WATTLE" prune $options --out "$name" --force -q >out 2>err &
+            run_and_kill "$most_ms" prune $options --out "$name" --force -q
         fi
-        pid=$!
-        ms=$((RANDOM % most_ms))
-        sleep "$((ms / 1000)).$(printf %03d $((ms % 1000)))"
-        kill -9 $pid 2>/dev/null
-        wait $pid 2>/dev/null
-        code=$?
         if [ $code -eq 137 ]; then
             kills=$((kills + 1))
-            lives=$((lives + 1))
         elif [ $code -eq 0 ] || [ $code -eq 2 ]; then
             # It came to its end: once more from the start, with shorter lives.
             compare_runs "$name"

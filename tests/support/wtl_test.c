@@ -113,6 +113,23 @@ void wtl_test_every_allocation_fails(wtl_status (*f)(void *context), void *conte
     }
 }
 
+void wtl_test_some_allocations_fail(wtl_status (*f)(void *context), void *context, long stride)
+{
+    wtl_test_fail_allocation(0, 0);
+    assert_ok(f(context));
+    long count = wtl_test_allocations(), before = wtl_test_live_allocations();
+    int failures = 0;
+    for (long n = 1; n <= count; n += stride) {
+        wtl_test_fail_allocation(n, 0);
+        wtl_status status = f(context);
+        wtl_test_fail_allocation(0, 0);
+        assert_true(status == WTL_OK || status == WTL_E_NOMEM);
+        assert_int_equal(wtl_test_live_allocations(), before);
+        failures += status == WTL_E_NOMEM;
+    }
+    assert_true(failures > 0);
+}
+
 void wtl_assert_close(double got, double want, double tolerance, const char *what,
                       const char *file, int line)
 {

@@ -47,6 +47,12 @@ long wtl_test_allocations(void);
  * succeed. f must free what it made. */
 void wtl_test_every_allocation_fails(wtl_status (*f)(void *context), void *context);
 
+/* Run `f(context)`, a long job, with every `stride`-th of its allocations failing in turn. Not
+ * every allocation is one whose failure must fail the job (syncing a folder, for one), so the rule
+ * here is: succeed, or say that memory was short, as it does at least once; leave nothing
+ * behind. */
+void wtl_test_some_allocations_fail(wtl_status (*f)(void *context), void *context, long stride);
+
 /* `expression` is a call with a last argument &err: fails with the message of err. */
 #define assert_ok(expression)                                                                  \
     do {                                                                                       \
