@@ -20,8 +20,7 @@ enum {
 typedef struct canvas {
     wtl_text *out;
     const wtl_plot *plot;
-    wtl_svg_axis x, y;
-    double left, top, bottom; /* of the plot area */
+    wtl_svg_area area;
 } canvas;
 
 /* ---- axes ---- */
@@ -41,60 +40,21 @@ static bool point_of(const wtl_series *series, int i, bool log_y, double *x, dou
 
 static void span_data(canvas *c)
 {
-    c->x.low = c->y.low = INFINITY;
-    c->x.high = c->y.high = -INFINITY;
-    c->x.whole = true; /* epochs, rounds */
+    c->area.x.low = c->area.y.low = INFINITY;
+    c->area.x.high = c->area.y.high = -INFINITY;
+    c->area.x.whole = true; /* epochs, rounds */
     for (int s = 0; s < c->plot->series_count; s++) {
         for (int i = 0; i < c->plot->series[s].count; i++) {
             double x, y;
             if (point_of(&c->plot->series[s], i, c->plot->log_y, &x, &y)) {
-                c->x.low = fmin(c->x.low, x);
-                c->x.high = fmax(c->x.high, x);
-                c->x.whole = c->x.whole && x == floor(x);
-                c->y.low = fmin(c->y.low, y);
-                c->y.high = fmax(c->y.high, y);
+                c->area.x.low = fmin(c->area.x.low, x);
+                c->area.x.high = fmax(c->area.x.high, x);
+                c->area.x.whole = c->area.x.whole && x == floor(x);
+                c->area.y.low = fmin(c->area.y.low, y);
+                c->area.y.high = fmax(c->area.y.high, y);
             }
         }
     }
-}
-
-static double place_x(const canvas *c, double x)
-{
-    return c->left + (x - c->x.low) / (c->x.high - c->x.low) * (RIGHT - c->left);
-}
-
-static double place_y(const canvas *c, double y)
-{
-    return c->bottom - (y - c->y.low) / (c->y.high - c->y.low) * (c->bottom - c->top);
-}
-
-static void put_axes(const canvas *c)
-{
-    wtl_text *out = c->out;
-    for (int i = 0; i < c->y.ticks; i++) {
-        double y = place_y(c, c->y.tick[i]);
-        wtl_text_printf(out, "<path class=\"wtl-grid\" d=\"M%.2f %.2fH%d\"/>\n", c->left, y,
-                        RIGHT);
-        wtl_svg_put_text(out, " class=\"wtl-tick\" text-anchor=\"end\"", c->left - 8, y + 4,
-                         c->y.label[i]);
-    }
-    for (int i = 0; i < c->x.ticks; i++) {
-        double x = place_x(c, c->x.tick[i]);
-        wtl_text_printf(out, "<path class=\"wtl-axis\" d=\"M%.2f %.2fv5\"/>\n", x, c->bottom);
-        wtl_svg_put_text(out, " class=\"wtl-tick\" text-anchor=\"middle\"", x, c->bottom + 19,
-                         c->x.label[i]);
-    }
-    wtl_text_printf(out, "<path class=\"wtl-axis\" d=\"M%.2f %.2fV%.2fH%d\"/>\n", c->left,
-                    c->top, c->bottom, RIGHT);
-    double middle = (c->top + c->bottom) / 2;
-    wtl_svg_put_text(out, " text-anchor=\"middle\"", (c->left + RIGHT) / 2, c->bottom + 42,
-                     wtl_svg_or_empty(c->plot->x_label));
-    wtl_text_printf(out,
-                    "<text transform=\"translate(18 %.2f) rotate(-90)\" "
-                    "text-anchor=\"middle\">",
-                    middle);
-    wtl_svg_escape(out, wtl_svg_or_empty(c->plot->y_label));
-    wtl_text_printf(out, "</text>\n");
 }
 
 /* ---- lines ---- */
@@ -117,8 +77,9 @@ static void put_points(const canvas *c, int index, bool dots)
         bool after =
             i + 1 < series->count && point_of(series, i + 1, c->plot->log_y, &next_x, &next_y);
         if (here && dots == (!before && !after)) {
-            wtl_text_printf(c->out, "%c%.2f %.2f%s", before ? 'L' : 'M', place_x(c, x),
-                            place_y(c, y), dots ? "h0" : "");
+            wtl_text_printf(c->out, "%c%.2f %.2f%s", before ? 'L' : 'M',
+                            wtl_svg_place_x(&c->area, x), wtl_svg_place_y(&c->area, y),
+                            dots ? "h0" : "");
         }
         before = here;
     }
@@ -137,7 +98,7 @@ static void put_line(const canvas *c, int index)
 /* Names in rows under the title; returns the rows. Draws only with `draw`. */
 static int put_legend(const canvas *c, bool draw)
 {
-    int row = 0, left = (int)c->left, at = left;
+    int row = 0, left = (int)c->area.left, at = left;
     for (int s = 0; s < c->plot->series_count; s++) {
         const char *name = wtl_svg_or_empty(c->plot->series[s].name);
         int width = LEGEND_SAMPLE + WTL_SVG_LETTER * wtl_svg_letters(name, WIDTH) + 16;
@@ -159,37 +120,36 @@ static int put_legend(const canvas *c, bool draw)
 /* As far right as the longest label asks, as far down as the legend does. */
 static void place_area(canvas *c)
 {
-    c->left = LEFT;
-    for (int i = 0; i < c->y.ticks; i++) {
-        c->left = fmax(c->left, 36 + WTL_SVG_LETTER * wtl_svg_letters(c->y.label[i], WIDTH));
-    }
-    c->top = WTL_SVG_TITLE_HEIGHT + WTL_SVG_LEGEND_ROW * put_legend(c, false) + 8;
-    c->bottom = c->top + PLOT_HEIGHT;
+    c->area.left = wtl_svg_left(&c->area.y, LEFT, WIDTH);
+    c->area.right = RIGHT;
+    c->area.top = WTL_SVG_TITLE_HEIGHT + WTL_SVG_LEGEND_ROW * put_legend(c, false) + 8;
+    c->area.bottom = c->area.top + PLOT_HEIGHT;
 }
 
 void wtl_svg_lines(wtl_text *out, const wtl_plot *plot)
 {
     canvas c = {.out = out, .plot = plot};
     span_data(&c);
-    bool empty = c.x.low > c.x.high;
-    c.y.log = plot->log_y && !empty;
-    wtl_svg_widen(&c.x);
-    wtl_svg_widen(&c.y);
-    wtl_svg_linear_ticks(&c.x, 8, false);
-    if (c.y.log) {
-        wtl_svg_log_ticks(&c.y);
+    bool empty = c.area.x.low > c.area.x.high;
+    c.area.y.log = plot->log_y && !empty;
+    wtl_svg_widen(&c.area.x);
+    wtl_svg_widen(&c.area.y);
+    wtl_svg_linear_ticks(&c.area.x, 8, false);
+    if (c.area.y.log) {
+        wtl_svg_log_ticks(&c.area.y);
     } else {
-        wtl_svg_linear_ticks(&c.y, 6, true);
+        wtl_svg_linear_ticks(&c.area.y, 6, true);
     }
     place_area(&c);
-    double height = c.bottom + BELOW;
+    double height = c.area.bottom + BELOW;
     wtl_svg_begin(out, WIDTH, height, plot->title, false);
-    wtl_svg_put_text(out, " class=\"wtl-title\"", c.left, 24, wtl_svg_or_empty(plot->title));
+    wtl_svg_put_text(out, " class=\"wtl-title\"", c.area.left, 24,
+                     wtl_svg_or_empty(plot->title));
     (void)put_legend(&c, true);
-    put_axes(&c);
+    wtl_svg_put_axes(out, &c.area, c.plot->x_label, c.plot->y_label, false);
     if (empty) {
-        wtl_svg_put_text(out, " text-anchor=\"middle\"", (c.left + RIGHT) / 2,
-                         (c.top + c.bottom) / 2, "no data");
+        wtl_svg_put_text(out, " text-anchor=\"middle\"", (c.area.left + RIGHT) / 2,
+                         (c.area.top + c.area.bottom) / 2, "no data");
     }
     for (int s = 0; s < plot->series_count; s++) {
         put_line(&c, s);

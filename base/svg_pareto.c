@@ -21,8 +21,7 @@ enum {
 typedef struct canvas {
     wtl_text *out;
     const wtl_pareto *plot;
-    wtl_svg_axis x, y;
-    double left, top, bottom; /* of the plot area */
+    wtl_svg_area area;
 } canvas;
 
 /* ---- axes ---- */
@@ -44,18 +43,18 @@ static void span_point(canvas *c, double from_x, double from_y)
     double x, y;
     if (point_of(from_x, from_y, &x, &y)) {
         y = y < c->plot->least_y ? c->plot->least_y : y;
-        c->x.low = fmin(c->x.low, x);
-        c->x.high = fmax(c->x.high, x);
-        c->y.low = fmin(c->y.low, y);
-        c->y.high = fmax(c->y.high, y);
+        c->area.x.low = fmin(c->area.x.low, x);
+        c->area.x.high = fmax(c->area.x.high, x);
+        c->area.y.low = fmin(c->area.y.low, y);
+        c->area.y.high = fmax(c->area.y.high, y);
     }
 }
 
 static void span_data(canvas *c)
 {
     const wtl_pareto *p = c->plot;
-    c->x.low = c->y.low = INFINITY;
-    c->x.high = c->y.high = -INFINITY;
+    c->area.x.low = c->area.y.low = INFINITY;
+    c->area.x.high = c->area.y.high = -INFINITY;
     for (int k = 0; k < p->curve_count; k++) {
         for (int i = 0; i < p->curves[k].count; i++) {
             span_point(c, p->curves[k].x[i], p->curves[k].y[i]);
@@ -70,8 +69,8 @@ static void span_data(canvas *c)
     if (p->origin) {
         span_point(c, p->origin_x, p->origin_y);
     }
-    if (p->limit && c->y.low <= c->y.high) {
-        span_point(c, p->limit_x, c->y.high);
+    if (p->limit && c->area.y.low <= c->area.y.high) {
+        span_point(c, p->limit_x, c->area.y.high);
     }
 }
 
@@ -94,54 +93,15 @@ static void fine_ticks(wtl_svg_axis *x)
     }
 }
 
-static double place_x(const canvas *c, double x)
-{
-    return c->left + (x - c->x.low) / (c->x.high - c->x.low) * (RIGHT - c->left);
-}
-
-static double place_y(const canvas *c, double y)
-{
-    return c->bottom - (y - c->y.low) / (c->y.high - c->y.low) * (c->bottom - c->top);
-}
-
 /* Both in pixels; false for a point that is not drawn. */
 static bool place(const canvas *c, double from_x, double from_y, double *x, double *y)
 {
-    if (!point_of(from_x, from_y, x, y) || *y < c->y.low) {
+    if (!point_of(from_x, from_y, x, y) || *y < c->area.y.low) {
         return false;
     }
-    *x = place_x(c, *x);
-    *y = place_y(c, *y);
+    *x = wtl_svg_place_x(&c->area, *x);
+    *y = wtl_svg_place_y(&c->area, *y);
     return true;
-}
-
-static void put_axes(const canvas *c)
-{
-    wtl_text *out = c->out;
-    for (int i = 0; i < c->y.ticks; i++) {
-        double y = place_y(c, c->y.tick[i]);
-        wtl_text_printf(out, "<path class=\"wtl-grid\" d=\"M%.2f %.2fH%d\"/>\n", c->left, y,
-                        RIGHT);
-        wtl_svg_put_text(out, " class=\"wtl-tick\" text-anchor=\"end\"", c->left - 8, y + 4,
-                         c->y.label[i]);
-    }
-    for (int i = 0; i < c->x.ticks; i++) {
-        double x = place_x(c, c->x.tick[i]);
-        wtl_text_printf(out, "<path class=\"wtl-grid\" d=\"M%.2f %.2fV%.2f\"/>\n", x, c->top,
-                        c->bottom);
-        wtl_svg_put_text(out, " class=\"wtl-tick\" text-anchor=\"middle\"", x, c->bottom + 19,
-                         c->x.label[i]);
-    }
-    wtl_text_printf(out, "<path class=\"wtl-axis\" d=\"M%.2f %.2fV%.2fH%d\"/>\n", c->left,
-                    c->top, c->bottom, RIGHT);
-    wtl_svg_put_text(out, " text-anchor=\"middle\"", (c->left + RIGHT) / 2, c->bottom + 42,
-                     wtl_svg_or_empty(c->plot->x_label));
-    wtl_text_printf(out,
-                    "<text transform=\"translate(18 %.2f) rotate(-90)\" "
-                    "text-anchor=\"middle\">",
-                    (c->top + c->bottom) / 2);
-    wtl_svg_escape(out, wtl_svg_or_empty(c->plot->y_label));
-    wtl_text_printf(out, "</text>\n");
 }
 
 /* ---- marks ---- */
@@ -175,16 +135,18 @@ static void put_square(const canvas *c, double x, double y)
 /* From (x0, y0) to (x1, y1), in plotted units, as far as it is above the lower edge. */
 static void put_piece(const canvas *c, double x0, double y0, double x1, double y1)
 {
-    double low = c->y.low;
+    double low = c->area.y.low;
     if (y0 < low && y1 < low) {
         return;
     }
     double t = (low - y0) / (y1 - y0); /* used only where one end is below */
     double cut = x0 + t * (x1 - x0);
     bool below0 = y0 < low, below1 = y1 < low;
-    wtl_text_printf(c->out, "M%.2f %.2fL%.2f %.2f", place_x(c, below0 ? cut : x0),
-                    place_y(c, below0 ? low : y0), place_x(c, below1 ? cut : x1),
-                    place_y(c, below1 ? low : y1));
+    wtl_text_printf(c->out, "M%.2f %.2fL%.2f %.2f",
+                    wtl_svg_place_x(&c->area, below0 ? cut : x0),
+                    wtl_svg_place_y(&c->area, below0 ? low : y0),
+                    wtl_svg_place_x(&c->area, below1 ? cut : x1),
+                    wtl_svg_place_y(&c->area, below1 ? low : y1));
 }
 
 static void put_line(const canvas *c, int index)
@@ -239,7 +201,7 @@ static void put_limit(const canvas *c)
     double x, y;
     if (point_of(c->plot->limit_x, 0, &x, &y)) {
         wtl_text_printf(c->out, "<path class=\"wtl-axis wtl-dashed\" d=\"M%.2f %.2fV%.2f\"/>\n",
-                        place_x(c, x), c->top, c->bottom);
+                        wtl_svg_place_x(&c->area, x), c->area.top, c->area.bottom);
     }
 }
 
@@ -278,8 +240,8 @@ typedef struct legend {
 static double next_entry(legend *l, const char *name, double *y)
 {
     double width = SAMPLE + WTL_SVG_LETTER * wtl_svg_letters(name, WIDTH) + APART;
-    if (l->at > l->c->left && l->at + width - APART > RIGHT) {
-        l->at = l->c->left;
+    if (l->at > l->c->area.left && l->at + width - APART > RIGHT) {
+        l->at = l->c->area.left;
         l->row++;
     }
     double begin = l->at;
@@ -332,45 +294,44 @@ static void put_other_entries(legend *l)
 /* Names in rows under the title; returns the rows. */
 static int put_legend(const canvas *c, bool draw)
 {
-    legend l = {c, c->left, 0, draw};
+    legend l = {c, c->area.left, 0, draw};
     for (int k = 0; k < c->plot->curve_count; k++) {
         put_curve_entry(&l, k);
     }
     put_other_entries(&l);
-    return l.at > c->left ? l.row + 1 : 0;
+    return l.at > c->area.left ? l.row + 1 : 0;
 }
 
 /* ---- the picture ---- */
 
 static void place_area(canvas *c)
 {
-    c->left = LEFT;
-    for (int i = 0; i < c->y.ticks; i++) {
-        c->left = fmax(c->left, 36 + WTL_SVG_LETTER * wtl_svg_letters(c->y.label[i], WIDTH));
-    }
-    c->top = WTL_SVG_TITLE_HEIGHT + WTL_SVG_LEGEND_ROW * put_legend(c, false) + 12;
-    c->bottom = c->top + PLOT_HEIGHT;
+    c->area.left = wtl_svg_left(&c->area.y, LEFT, WIDTH);
+    c->area.right = RIGHT;
+    c->area.top = WTL_SVG_TITLE_HEIGHT + WTL_SVG_LEGEND_ROW * put_legend(c, false) + 12;
+    c->area.bottom = c->area.top + PLOT_HEIGHT;
 }
 
 void wtl_svg_pareto(wtl_text *out, const wtl_pareto *pareto)
 {
     canvas c = {.out = out, .plot = pareto};
     span_data(&c);
-    bool empty = c.x.low > c.x.high;
-    c.x.log = true;
-    wtl_svg_widen(&c.x);
-    wtl_svg_widen(&c.y);
-    wtl_svg_log_ticks(&c.x);
-    fine_ticks(&c.x);
-    wtl_svg_linear_ticks(&c.y, 8, true);
+    bool empty = c.area.x.low > c.area.x.high;
+    c.area.x.log = true;
+    wtl_svg_widen(&c.area.x);
+    wtl_svg_widen(&c.area.y);
+    wtl_svg_log_ticks(&c.area.x);
+    fine_ticks(&c.area.x);
+    wtl_svg_linear_ticks(&c.area.y, 8, true);
     place_area(&c);
-    wtl_svg_begin(out, WIDTH, c.bottom + BELOW, pareto->title, true);
-    wtl_svg_put_text(out, " class=\"wtl-title\"", c.left, 24, wtl_svg_or_empty(pareto->title));
+    wtl_svg_begin(out, WIDTH, c.area.bottom + BELOW, pareto->title, true);
+    wtl_svg_put_text(out, " class=\"wtl-title\"", c.area.left, 24,
+                     wtl_svg_or_empty(pareto->title));
     (void)put_legend(&c, true);
-    put_axes(&c);
+    wtl_svg_put_axes(out, &c.area, c.plot->x_label, c.plot->y_label, true);
     if (empty) {
-        wtl_svg_put_text(out, " text-anchor=\"middle\"", (c.left + RIGHT) / 2,
-                         (c.top + c.bottom) / 2, "no data");
+        wtl_svg_put_text(out, " text-anchor=\"middle\"", (c.area.left + RIGHT) / 2,
+                         (c.area.top + c.area.bottom) / 2, "no data");
     } else {
         put_data(&c);
     }

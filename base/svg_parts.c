@@ -264,3 +264,58 @@ int wtl_svg_legend(wtl_text *out, const char *const *names, int count, double le
     }
     return count > 0 ? row + 1 : 0;
 }
+
+/* ---- the plot area ---- */
+
+double wtl_svg_place_x(const wtl_svg_area *a, double x)
+{
+    return a->left + (x - a->x.low) / (a->x.high - a->x.low) * (a->right - a->left);
+}
+
+double wtl_svg_place_y(const wtl_svg_area *a, double y)
+{
+    return a->bottom - (y - a->y.low) / (a->y.high - a->y.low) * (a->bottom - a->top);
+}
+
+double wtl_svg_left(const wtl_svg_axis *y, int least, int most)
+{
+    double left = least;
+    for (int i = 0; i < y->ticks; i++) {
+        left = fmax(left, 36 + WTL_SVG_LETTER * wtl_svg_letters(y->label[i], most));
+    }
+    return left;
+}
+
+void wtl_svg_put_axes(wtl_text *out, const wtl_svg_area *a, const char *x_label,
+                      const char *y_label, bool x_grid)
+{
+    for (int i = 0; i < a->y.ticks; i++) {
+        double y = wtl_svg_place_y(a, a->y.tick[i]);
+        wtl_text_printf(out, "<path class=\"wtl-grid\" d=\"M%.2f %.2fH%d\"/>\n", a->left, y,
+                        a->right);
+        wtl_svg_put_text(out, " class=\"wtl-tick\" text-anchor=\"end\"", a->left - 8, y + 4,
+                         a->y.label[i]);
+    }
+    for (int i = 0; i < a->x.ticks; i++) {
+        double x = wtl_svg_place_x(a, a->x.tick[i]);
+        if (x_grid) {
+            wtl_text_printf(out, "<path class=\"wtl-grid\" d=\"M%.2f %.2fV%.2f\"/>\n", x,
+                            a->top, a->bottom);
+        } else {
+            wtl_text_printf(out, "<path class=\"wtl-axis\" d=\"M%.2f %.2fv5\"/>\n", x,
+                            a->bottom);
+        }
+        wtl_svg_put_text(out, " class=\"wtl-tick\" text-anchor=\"middle\"", x, a->bottom + 19,
+                         a->x.label[i]);
+    }
+    wtl_text_printf(out, "<path class=\"wtl-axis\" d=\"M%.2f %.2fV%.2fH%d\"/>\n", a->left,
+                    a->top, a->bottom, a->right);
+    wtl_svg_put_text(out, " text-anchor=\"middle\"", (a->left + a->right) / 2, a->bottom + 42,
+                     wtl_svg_or_empty(x_label));
+    wtl_text_printf(out,
+                    "<text transform=\"translate(18 %.2f) rotate(-90)\" "
+                    "text-anchor=\"middle\">",
+                    (a->top + a->bottom) / 2);
+    wtl_svg_escape(out, wtl_svg_or_empty(y_label));
+    wtl_text_printf(out, "</text>\n");
+}

@@ -57,4 +57,22 @@ void wtl_svg_linear_ticks(wtl_svg_axis *axis, int wanted, bool snap);
 /* Decades, with 2 and 5 between where the range is short. */
 void wtl_svg_log_ticks(wtl_svg_axis *axis);
 
+/* The plot area, in pixels, and what its edges stand for. */
+typedef struct wtl_svg_area {
+    wtl_svg_axis x, y;
+    double left, top, bottom;
+    int right;
+} wtl_svg_area;
+
+double wtl_svg_place_x(const wtl_svg_area *area, double x);
+double wtl_svg_place_y(const wtl_svg_area *area, double y);
+
+/* Where the area begins so that the longest label of `y` has room before it: `least` or more.
+ * Labels are counted no further than `most` letters. */
+double wtl_svg_left(const wtl_svg_axis *y, int least, int most);
+
+/* Both axes with ticks and labels, and horizontal grid lines; vertical ones with `x_grid`. */
+void wtl_svg_put_axes(wtl_text *out, const wtl_svg_area *area, const char *x_label,
+                      const char *y_label, bool x_grid);
+
 #endif
