@@ -165,6 +165,23 @@ void wtl_report_options(wtl_text *out, wtl_text *beyond, const wtl_prune_options
     json_decref(before);
 }
 
+void wtl_report_reproduce(wtl_text *out, wtl_text *command, wtl_text *beyond, const char *note)
+{
+    out->failed = out->failed || command->failed || beyond->failed;
+    wtl_html_section(out, "again", "To reproduce it");
+    wtl_html_code(out, command->bytes ? command->bytes : "");
+    if (beyond->bytes) {
+        wtl_html_note(out, "Set by other means than options:");
+        wtl_html_code(out, beyond->bytes);
+    }
+    if (note) {
+        wtl_html_note(out, "%s", note);
+    }
+    wtl_html_section_end(out);
+    wtl_text_clear(command);
+    wtl_text_clear(beyond);
+}
+
 /* ---- words ---- */
 
 const char *wtl_report_method(const char *name)

@@ -385,16 +385,7 @@ static void put_commands(wtl_text *out, const page *p, const wtl_prune_options *
                     wtl_report_exact(energy, wtl_report_number_of(s, "equal_energy")));
     wtl_report_options(&command, &beyond, options, leave);
     wtl_text_printf(&command, "\nwattle report DIR\n");
-    out->failed = out->failed || command.failed || beyond.failed;
-    wtl_html_section(out, "again", "To reproduce it");
-    wtl_html_code(out, command.bytes ? command.bytes : "");
-    if (beyond.bytes) {
-        wtl_html_note(out, "Set by other means than options:");
-        wtl_html_code(out, beyond.bytes);
-    }
-    wtl_html_section_end(out);
-    wtl_text_clear(&command);
-    wtl_text_clear(&beyond);
+    wtl_report_reproduce(out, &command, &beyond, NULL);
 }
 
 static wtl_status put_page(wtl_text *out, const page *p, wtl_error *err)

@@ -119,6 +119,9 @@ void wtl_report_quote(wtl_text *out, const char *word);
  * appended to `beyond` as "key = value" lines. */
 void wtl_report_options(wtl_text *out, wtl_text *beyond, const wtl_prune_options *options,
                         const char *const *leave);
+/* The section "To reproduce it": a command, what is beyond it (both are cleared), and a note
+ * (may be NULL). */
+void wtl_report_reproduce(wtl_text *out, wtl_text *command, wtl_text *beyond, const char *note);
 
 /* What a method does, in a sentence or two; "" for one that is not known. */
 const char *wtl_report_method(const char *name);

@@ -566,19 +566,10 @@ static void put_commands(wtl_text *out, const page *p)
     wtl_text_printf(&command, " --out RUN");
     wtl_report_options(&command, &beyond, &p->options, leave);
     wtl_text_printf(&command, "\nwattle report RUN\n");
-    out->failed = out->failed || command.failed || beyond.failed;
-    wtl_html_section(out, "again", "To reproduce it");
-    wtl_html_code(out, command.bytes ? command.bytes : "");
-    if (beyond.bytes) {
-        wtl_html_note(out, "Set by other means than options:");
-        wtl_html_code(out, beyond.bytes);
-    }
-    wtl_html_note(out,
-                  "The same bytes come out on the same machine with the same number of "
-                  "threads. A run that was extended from an easier goal took that way first.");
-    wtl_html_section_end(out);
-    wtl_text_clear(&command);
-    wtl_text_clear(&beyond);
+    wtl_report_reproduce(out, &command, &beyond,
+                         "The same bytes come out on the same machine with the same number of "
+                         "threads. A run that was extended from an easier goal took that way "
+                         "first.");
 }
 
 static void put_page(wtl_text *out, const page *p)
