@@ -172,6 +172,22 @@ static void step_chunk(const wtl_optimizer *optimizer, const chunk *c, step_numb
     mask_state(s, c->begin, c->count);
 }
 
+/* ---- options ---- */
+
+const char *const wtl_optimizer_words[] = {[WTL_OPTIMIZER_SGD] = "sgd",
+                                           [WTL_OPTIMIZER_NESTEROV] = "nesterov",
+                                           [WTL_OPTIMIZER_ADAM] = "adam",
+                                           NULL};
+
+void wtl_optimizer_defaults(wtl_optimizer_options *options)
+{
+    *options = (wtl_optimizer_options){.kind = WTL_OPTIMIZER_NESTEROV,
+                                       .momentum = 0.9,
+                                       .beta2 = 0.999,
+                                       .epsilon = 1e-8,
+                                       .weight_decay = 5e-4};
+}
+
 /* ---- create, reset, free ---- */
 
 static wtl_status check_options(const wtl_optimizer_options *o, wtl_error *err)

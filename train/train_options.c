@@ -10,11 +10,6 @@ void wtl_train_defaults(wtl_train_options *options)
     *options = (wtl_train_options){
         .epochs = 10,
         .batch = 128,
-        .optimizer = {.kind = WTL_OPTIMIZER_NESTEROV,
-                      .momentum = 0.9,
-                      .beta2 = 0.999,
-                      .epsilon = 1e-8,
-                      .weight_decay = 5e-4},
         .schedule = {.kind = WTL_SCHEDULE_ONECYCLE, .peak = 0.1, .gamma = 0.1},
         .augment = "none",
         .val_share = 0.1,
@@ -22,9 +17,9 @@ void wtl_train_defaults(wtl_train_options *options)
         .workers = 1,
         .save_minutes = 5,
     };
+    wtl_optimizer_defaults(&options->optimizer);
 }
 
-static const char *const optimizer_words[] = {"sgd", "nesterov", "adam", NULL};
 static const char *const schedule_words[] = {"constant", "step", "cosine", "onecycle", NULL};
 static const char *const engine_words[] = {"blas", "reference", NULL};
 
@@ -36,7 +31,7 @@ static const wtl_field fields[] = {
     {NULL, "from", WTL_FIELD_TEXT, AT(from), 0, sizeof(((wtl_train_options *)0)->from), NULL},
     {NULL, "epochs", WTL_FIELD_INT, AT(epochs), 1, 1e6, NULL},
     {NULL, "batch", WTL_FIELD_INT, AT(batch), 1, 65536, NULL},
-    {"optimizer", "kind", WTL_FIELD_WORD, AT(optimizer.kind), 0, 0, optimizer_words},
+    {"optimizer", "kind", WTL_FIELD_WORD, AT(optimizer.kind), 0, 0, wtl_optimizer_words},
     {"optimizer", "momentum", WTL_FIELD_REAL, AT(optimizer.momentum), 0, BELOW_ONE, NULL},
     {"optimizer", "beta2", WTL_FIELD_REAL, AT(optimizer.beta2), 0, BELOW_ONE, NULL},
     {"optimizer", "epsilon", WTL_FIELD_REAL, AT(optimizer.epsilon), 0, 1, NULL},

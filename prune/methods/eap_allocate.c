@@ -17,6 +17,11 @@
 
 #include <math.h>
 
+const char *const wtl_allocation_words[] = {[WTL_EAP_LEAST_ERROR] = "least-error",
+                                            [WTL_EAP_EQUAL_ERROR] = "equal-error",
+                                            [WTL_EAP_BY_ENERGY] = "by-energy",
+                                            NULL};
+
 /* ---- curves ---- */
 
 void wtl_eap_curve_add(wtl_eap_curve *curve, double share, double error)

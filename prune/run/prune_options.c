@@ -18,13 +18,6 @@ void wtl_prune_defaults(wtl_prune_options *options)
         .refinements = 2,
         .epochs = 1.0,
         .final_epochs = 2.0,
-        .finetune = {.optimizer = {.kind = WTL_OPTIMIZER_NESTEROV,
-                                   .momentum = 0.9,
-                                   .beta2 = 0.999,
-                                   .epsilon = 1e-8,
-                                   .weight_decay = 5e-4},
-                     .rate = 0.01,
-                     .temperature = 2.0},
         .batch = 128,
         .augment = "none",
         .recalibration = 50,
@@ -36,15 +29,11 @@ void wtl_prune_defaults(wtl_prune_options *options)
         .workers = 1,
         .save_minutes = 5.0,
     };
+    wtl_finetune_defaults(&options->finetune);
 }
 
-static const char *const optimizer_words[] = {"sgd", "nesterov", "adam", NULL};
-static const char *const metric_words[] = {
+const char *const wtl_metric_words[] = {
     [WTL_METRIC_TOP1] = "top1", [WTL_METRIC_TOP5] = "top5", NULL};
-static const char *const allocation_words[] = {[WTL_EAP_EQUAL_ERROR] = "equal-error",
-                                               [WTL_EAP_LEAST_ERROR] = "least-error",
-                                               [WTL_EAP_BY_ENERGY] = "by-energy",
-                                               NULL};
 
 #define AT(member) offsetof(wtl_prune_options, member)
 #define TEXT(member)                                                                           \
@@ -63,13 +52,13 @@ static const wtl_field fields[] = {
     {NULL, "bits", INT(pricing.bits, 1, 32)},
     {NULL, "target_energy", REAL(target_energy, 0, 1)},
     {NULL, "max_drop", REAL(max_drop, -1, 100)},
-    {NULL, "metric", WORD(metric, metric_words)},
+    {NULL, "metric", WORD(metric, wtl_metric_words)},
     {NULL, "rounds", INT(rounds, 1, 1000)},
     {NULL, "step", REAL(step, 0.01, 0.99)},
     {NULL, "refinements", INT(refinements, -1, 100)},
     {NULL, "epochs", REAL(epochs, 0, 1e5)},
     {NULL, "final_epochs", REAL(final_epochs, 0, 1e5)},
-    {"optimizer", "kind", WORD(finetune.optimizer.kind, optimizer_words)},
+    {"optimizer", "kind", WORD(finetune.optimizer.kind, wtl_optimizer_words)},
     {"optimizer", "momentum", REAL(finetune.optimizer.momentum, 0, BELOW_ONE)},
     {"optimizer", "beta2", REAL(finetune.optimizer.beta2, 0, BELOW_ONE)},
     {"optimizer", "epsilon", REAL(finetune.optimizer.epsilon, 0, 1)},
@@ -87,7 +76,7 @@ static const wtl_field fields[] = {
     {NULL, "search_images", INT(search_images, 1, 1e6)},
     {"how", "images", INT(how.images, 1, 1e6)},
     {"how", "positions", INT(how.positions, 1, 65536)},
-    {"how", "allocation", WORD(how.allocation, allocation_words)},
+    {"how", "allocation", WORD(how.allocation, wtl_allocation_words)},
     {"how", "inputs_original", BOOL(how.inputs_original)},
     {"how", "targets_dense", BOOL(how.targets_dense)},
     {"how", "probes", INT(how.probes, 2, 100)},

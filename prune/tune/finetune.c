@@ -26,6 +26,12 @@ struct wtl_finetune {
 
 /* ---- options ---- */
 
+void wtl_finetune_defaults(wtl_finetune_options *options)
+{
+    *options = (wtl_finetune_options){.rate = 0.01, .temperature = 2.0};
+    wtl_optimizer_defaults(&options->optimizer);
+}
+
 static wtl_status check_options(const wtl_finetune_options *o, const wtl_net *teacher,
                                 wtl_error *err)
 {

@@ -9,25 +9,14 @@ void wtl_finetune_run_defaults(wtl_finetune_run_options *options)
 {
     *options = (wtl_finetune_run_options){
         .epochs = 1.0,
-        .finetune = {.optimizer = {.kind = WTL_OPTIMIZER_NESTEROV,
-                                   .momentum = 0.9,
-                                   .beta2 = 0.999,
-                                   .epsilon = 1e-8,
-                                   .weight_decay = 5e-4},
-                     .rate = 0.01,
-                     .temperature = 2.0},
         .batch = 128,
         .augment = "none",
         .recalibration = 50,
         .workers = 1,
         .save_minutes = 5.0,
     };
+    wtl_finetune_defaults(&options->finetune);
 }
-
-static const char *const optimizer_words[] = {[WTL_OPTIMIZER_SGD] = "sgd",
-                                              [WTL_OPTIMIZER_NESTEROV] = "nesterov",
-                                              [WTL_OPTIMIZER_ADAM] = "adam",
-                                              NULL};
 
 #define AT(member) offsetof(wtl_finetune_run_options, member)
 #define TEXT(member)                                                                           \
@@ -41,7 +30,8 @@ static const wtl_field fields[] = {
     {NULL, "data", TEXT(data)},
     {NULL, "masks", TEXT(masks)},
     {NULL, "epochs", REAL(epochs, 1e-9, 1e5)},
-    {"optimizer", "kind", WTL_FIELD_WORD, AT(finetune.optimizer.kind), 0, 0, optimizer_words},
+    {"optimizer", "kind", WTL_FIELD_WORD, AT(finetune.optimizer.kind), 0, 0,
+     wtl_optimizer_words},
     {"optimizer", "momentum", REAL(finetune.optimizer.momentum, 0, BELOW_ONE)},
     {"optimizer", "beta2", REAL(finetune.optimizer.beta2, 0, BELOW_ONE)},
     {"optimizer", "epsilon", REAL(finetune.optimizer.epsilon, 0, 1)},

@@ -13,17 +13,6 @@
 #include <string.h>
 #include <sys/resource.h>
 
-const char *const wtl_metric_words[] = {
-    [WTL_METRIC_TOP1] = "top1", [WTL_METRIC_TOP5] = "top5", NULL};
-const char *const wtl_allocation_words[] = {[WTL_EAP_EQUAL_ERROR] = "equal-error",
-                                            [WTL_EAP_LEAST_ERROR] = "least-error",
-                                            [WTL_EAP_BY_ENERGY] = "by-energy",
-                                            NULL};
-const char *const wtl_optimizer_words[] = {[WTL_OPTIMIZER_SGD] = "sgd",
-                                           [WTL_OPTIMIZER_NESTEROV] = "nesterov",
-                                           [WTL_OPTIMIZER_ADAM] = "adam",
-                                           NULL};
-
 void wtl_prune_extra_begin(wtl_prune_extra *extra, const wtl_prune_options *options)
 {
     *extra = (wtl_prune_extra){.optimizer = (int)options->finetune.optimizer.kind,

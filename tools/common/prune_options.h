@@ -7,9 +7,6 @@
 
 #include "wattle/prune.h"
 
-extern const char *const wtl_metric_words[], *const wtl_allocation_words[],
-                                                 *const wtl_optimizer_words[];
-
 /* What the table cannot write into wtl_prune_options itself. */
 typedef struct wtl_prune_extra {
     int optimizer, metric, allocation; /* enums as the table wants them */

@@ -26,6 +26,9 @@ typedef struct wtl_finetune_options {
     double temperature; /* T; 0: 2 */
 } wtl_finetune_options;
 
+/* The optimizer's defaults at rate 0.01, falling to 0; temperature 2, no distillation. */
+WTL_API void wtl_finetune_defaults(wtl_finetune_options *options);
+
 typedef struct wtl_finetune wtl_finetune;
 
 /* `net` is a training net (masks set), `teacher` an inference net of the same input and classes

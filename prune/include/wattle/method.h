@@ -40,6 +40,9 @@ typedef enum wtl_eap_allocation {
     WTL_EAP_BY_ENERGY    /* weights kept fall in proportion to a layer's share of the energy */
 } wtl_eap_allocation;
 
+/* The allocations' names by their value, ended by NULL: "least-error" and so on. */
+WTL_API extern const char *const wtl_allocation_words[];
+
 /* What CVPR 2017 leaves open, and the magnitude methods'. Zero means the default. */
 typedef struct wtl_method_options {
     wtl_reconstruct_options reconstruct;

@@ -63,6 +63,9 @@ extern "C" {
 
 typedef enum wtl_prune_metric { WTL_METRIC_TOP1, WTL_METRIC_TOP5 } wtl_prune_metric;
 
+/* The metrics' names by their value, ended by NULL: "top1", "top5". */
+WTL_API extern const char *const wtl_metric_words[];
+
 enum { WTL_PRUNE_LIMITS = 64, WTL_LIMIT_NAME = 128 };
 
 /* The share of a layer's weights that must stay; 1 excludes the layer. */

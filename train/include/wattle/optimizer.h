@@ -35,6 +35,12 @@ typedef struct wtl_optimizer_options {
     int threads;
 } wtl_optimizer_options;
 
+/* The kinds' names by their value, ended by NULL: "sgd", "nesterov", "adam". */
+WTL_API extern const char *const wtl_optimizer_words[];
+
+/* Nesterov with momentum 0.9 and weight decay 5e-4; beta2 0.999, epsilon 1e-8; no more. */
+WTL_API void wtl_optimizer_defaults(wtl_optimizer_options *options);
+
 typedef struct wtl_optimizer wtl_optimizer;
 
 /* For `net`, which must outlive it. WTL_E_ARG, WTL_E_RANGE, WTL_E_NOMEM */
