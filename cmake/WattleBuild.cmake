@@ -31,6 +31,7 @@ endif()
 function(wtl_folder name)
   cmake_parse_arguments(ARG "" "" "USES;LIBRARIES" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${name}/*.c)
+  list(FILTER sources EXCLUDE REGEX "/kernels/native/") # wtl_native() compiles those
   add_library(wtl_${name} OBJECT ${sources})
   target_include_directories(wtl_${name}
     PUBLIC ${PROJECT_SOURCE_DIR}/${name}/include
@@ -40,6 +41,21 @@ function(wtl_folder name)
   foreach(used IN LISTS ARG_USES)
     target_include_directories(wtl_${name} PUBLIC ${PROJECT_SOURCE_DIR}/${used}/include)
   endforeach()
+endfunction()
+
+# wtl_native(ISA flag...): the kernels of models/kernels/native compiled for an instruction set, as
+# a part of folder models.
+function(wtl_native isa)
+  string(TOLOWER ${isa} name)
+  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/models/kernels/native/*.c)
+  add_library(wtl_native_${name} OBJECT ${sources})
+  target_include_directories(wtl_native_${name} PRIVATE ${PROJECT_SOURCE_DIR}/models
+    ${PROJECT_SOURCE_DIR}/models/include ${PROJECT_SOURCE_DIR}/base/include)
+  target_compile_definitions(wtl_native_${name} PRIVATE WTL_FOR_${isa})
+  target_compile_options(wtl_native_${name} PRIVATE ${ARGN})
+  set_target_properties(wtl_native_${name} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+  target_link_libraries(wtl_native_${name} PRIVATE wtl_flags)
+  target_sources(wattle PRIVATE $<TARGET_OBJECTS:wtl_native_${name}>)
 endfunction()
 
 # wtl_library(folder...): libwattle (static by default, BUILD_SHARED_LIBS for shared).

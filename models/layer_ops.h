@@ -7,6 +7,7 @@
 #ifndef WTL_LAYER_OPS_H
 #define WTL_LAYER_OPS_H
 
+#include "kernels/native.h"
 #include "wattle/net.h"
 #include "wattle/netdef.h"
 
@@ -40,6 +41,10 @@ typedef struct wtl_layer_plan {
     int batch; /* most images in a run */
     int threads;
     wtl_engine engine;
+    const wtl_native *native; /* of the native engine; else NULL */
+    /* Maps in blocks of 16 channels (native.h) rather than NCHW; only if ops->blocks says that
+     * the layer can. Both are equal but for a conv, which may read a plain image. */
+    bool blocked_in, blocked_out;
     bool training;        /* whether backward will be called */
     bool input_gradient;  /* whether backward will be asked for dx */
     wtl_activation fused; /* applied to y at the end of forward, only if ops->fuses; its
@@ -63,6 +68,9 @@ typedef struct wtl_layer_run {
     void *saved;
     float *const *value;    /* the layer's parameters, in the order of params() */
     float *const *gradient; /* backward adds to these; NULL entries for statistics */
+    /* Floats between the images of each map; a dx may lie elsewhere than its x. */
+    const size_t *x_image, *dx_image; /* one per input */
+    size_t y_image, dy_image;
 } wtl_layer_run;
 
 typedef struct wtl_layer_ops {
@@ -84,7 +92,10 @@ typedef struct wtl_layer_ops {
     wtl_status (*shape)(const wtl_layer_def *def, const wtl_shape *in, int input_count,
                         wtl_shape *out, wtl_error *err);
     int (*params)(const wtl_layer_def *def, const wtl_shape *in,
-                  wtl_param_spec specs[WTL_MAX_LAYER_PARAMS]);               /* NULL: none */
+                  wtl_param_spec specs[WTL_MAX_LAYER_PARAMS]); /* NULL: none */
+    /* Whether the layer can run on maps in blocks of channels; NULL: it cannot. */
+    bool (*blocks)(const wtl_layer_def *def, const wtl_shape *in, int input_count,
+                   wtl_shape out);
     uint64_t (*macs)(const wtl_layer_def *def, wtl_shape in, wtl_shape out); /* NULL: 0 */
     /* Fill `state` (zeroed, state_bytes) and the plan's last three fields. Owns no memory.
      * NULL: nothing to set up. */

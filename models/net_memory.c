@@ -71,6 +71,9 @@ static wtl_status set_up_nodes(wtl_net *net, wtl_error *err)
                                       .batch = net->options.batch,
                                       .threads = net->options.threads,
                                       .engine = net->options.engine,
+                                      .native = net->options.engine == WTL_ENGINE_NATIVE
+                                                    ? wtl_native_of(net->options.isa)
+                                                    : NULL,
                                       .training = net->options.training,
                                       .input_gradient = wants_dx,
                                       .fused = net->places[node->layer].fused};

@@ -66,7 +66,7 @@ static wtl_status conv_setup(void *self, const wtl_layer_def *def, wtl_layer_pla
     state->bias = def->as.conv.bias;
     state->fused = plan->fused;
     plan->kernel = "reference";
-    if (plan->engine == WTL_ENGINE_BLAS) {
+    if (plan->engine != WTL_ENGINE_REFERENCE) {
         plan->kernel = wtl_conv_unrolls(&state->geometry) ? "im2col+gemm" : "gemm 1x1";
         plan->scratch_bytes =
             wtl_conv_gemm_scratch(&state->geometry, plan->batch, plan->threads, plan->training);

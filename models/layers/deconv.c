@@ -82,7 +82,7 @@ static wtl_status deconv_setup(void *self, const wtl_layer_def *def, wtl_layer_p
     state->bias = def->as.conv.bias;
     state->fused = plan->fused;
     plan->kernel = "reference";
-    if (plan->engine == WTL_ENGINE_BLAS) {
+    if (plan->engine != WTL_ENGINE_REFERENCE) {
         plan->kernel = "gemm+col2im";
         plan->scratch_bytes =
             wtl_conv_gemm_scratch(&state->conv, plan->batch, plan->threads, plan->training);

@@ -68,7 +68,7 @@ static wtl_status depthwise_setup(void *self, const wtl_layer_def *def, wtl_laye
     state->bias = def->as.conv.bias;
     state->fused = plan->fused;
     plan->kernel = "reference";
-    if (plan->engine == WTL_ENGINE_BLAS) {
+    if (plan->engine != WTL_ENGINE_REFERENCE) {
         plan->kernel = "direct";
         plan->scratch_bytes =
             wtl_depthwise_scratch(&state->geometry, plan->threads, plan->training);
@@ -102,7 +102,7 @@ static void depthwise_backward(const void *self, const wtl_layer_run *run,
     const depthwise_state *l = self;
     const wtl_conv_geometry *g = &l->geometry;
     float *db = l->bias ? run->gradient[1] : NULL;
-    if (run->engine == WTL_ENGINE_BLAS) {
+    if (run->engine != WTL_ENGINE_REFERENCE) {
         wtl_depthwise_backward(g, run->n, run->threads, x[0], run->value[0], dy,
                                run->gradient[0], db, dx[0], run->scratch);
         return;

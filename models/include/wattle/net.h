@@ -15,10 +15,20 @@ extern "C" {
 #endif
 
 typedef enum wtl_engine {
+    WTL_ENGINE_NATIVE,    /* wattle's own kernels on maps in blocks of channels */
     WTL_ENGINE_BLAS,      /* im2col and OpenBLAS */
     WTL_ENGINE_REFERENCE, /* plain loops: slow, obvious, the tests' twin */
     WTL_ENGINE_COUNT
 } wtl_engine;
+
+/* Instruction sets of the native engine's kernels. */
+typedef enum wtl_isa {
+    WTL_ISA_BEST, /* of those below, what the processor has */
+    WTL_ISA_PLAIN,
+    WTL_ISA_AVX2,
+    WTL_ISA_AVX512,
+    WTL_ISA_COUNT
+} wtl_isa;
 
 typedef enum wtl_activation {
     WTL_ACTIVATION_NONE,
@@ -32,6 +42,7 @@ typedef struct wtl_net_options {
     int batch;   /* most images in a run, >= 1 */
     int threads; /* 0: one */
     wtl_engine engine;
+    wtl_isa isa;         /* of the native engine: the most it may use */
     bool training;       /* plan for backward; auxiliary heads are part of the net */
     bool no_fusion;      /* keep ReLU apart from its producer (for tests) */
     bool input_gradient; /* backward also computes d loss / d input */
