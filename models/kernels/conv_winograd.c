@@ -293,39 +293,42 @@ typedef struct tiled_map {
     size_t image;        /* floats */
 } tiled_map;
 
-/* Tiles [begin, begin + count). */
+/* Some tiles in order: where they are in a map, image and all. */
 typedef struct run {
     long begin;
     int count;
+    wtl_winograd_place at[MOST_RUN];
+    size_t image[MOST_RUN];
 } run;
 
-/* Tile `index`, and the distance of its image's data. */
-static wtl_winograd_place place_of(const cut *t, const tiled_map *map, long index,
-                                   size_t *image)
+/* The tiles of a run in `map`. */
+static void place_run(const cut *t, const tiled_map *map, run *r)
 {
     long per_image = (long)t->down * t->across;
-    int tile = (int)(index % per_image);
-    *image = (size_t)(index / per_image) * map->image;
-    return (wtl_winograd_place){
-        .h = map->h,
-        .w = map->w,
-        .top = map->top + tile / t->across * WTL_WINOGRAD_TILE,
-        .left = map->left + tile % t->across * WTL_WINOGRAD_TILE,
-    };
+    for (int i = 0; i < r->count; i++) {
+        long index = r->begin + i;
+        int tile = (int)(index % per_image);
+        r->image[i] = (size_t)(index / per_image) * map->image;
+        r->at[i] = (wtl_winograd_place){
+            .h = map->h,
+            .w = map->w,
+            .top = map->top + tile / t->across * WTL_WINOGRAD_TILE,
+            .left = map->left + tile % t->across * WTL_WINOGRAD_TILE,
+        };
+    }
 }
 
 typedef void read_tile(const wtl_winograd_place *at, const float *map, float *to, long step);
 
 /* `blocks` blocks of a map, from its pointer on, to V or D. */
-static void read_tiles(const cut *t, const run *r, read_tile *read, const tiled_map *map,
+static void read_tiles(const cut *t, run *r, read_tile *read, const tiled_map *map,
                        const float *from, int blocks, float *to)
 {
     size_t block = (size_t)map->h * map->w * BLOCK;
-    for (int i = 0; i < r->count; i++) {
-        size_t image;
-        wtl_winograd_place at = place_of(t, map, r->begin + i, &image);
-        for (int b = 0; b < blocks; b++) {
-            read(&at, from + image + b * block, to + ((long)b * r->count + i) * BLOCK, t->step);
+    place_run(t, map, r);
+    for (int b = 0; b < blocks; b++, from += block) {
+        for (int i = 0; i < r->count; i++, to += BLOCK) {
+            read(&r->at[i], from + r->image[i], to, t->step);
         }
     }
 }
@@ -374,11 +377,12 @@ static void multiply(const output_job *job, const float *u, int begin, int end, 
 }
 
 /* M of pairs [begin, end) of a group into y. */
-static void write_tiles(const output_job *job, const run *r, int group, int begin, int end)
+static void write_tiles(const output_job *job, run *r, int group, int begin, int end)
 {
     const cut *t = &job->t;
     size_t size = (size_t)job->out.h * job->out.w * BLOCK;
     int blocks = least(2L * end, t->blocks_out) - 2 * begin;
+    place_run(t, &job->out, r);
     for (int b = 0; b < blocks; b++) {
         int block = 2 * begin + b, lanes = least(BLOCK, t->k - (long)block * BLOCK);
         float bias[BLOCK] = {0};
@@ -388,17 +392,15 @@ static void write_tiles(const output_job *job, const run *r, int group, int begi
         }
         const float *m = job->m + b * VALUES * t->m_step;
         for (int i = 0; i < r->count; i++, m += BLOCK) {
-            size_t image;
-            wtl_winograd_place at = place_of(t, &job->out, r->begin + i, &image);
-            size_t offset = image + ((size_t)group * t->blocks_out + block) * size;
-            job->native->winograd->output(&at, m, t->m_step, bias,
+            size_t offset = r->image[i] + ((size_t)group * t->blocks_out + block) * size;
+            job->native->winograd->output(&r->at[i], m, t->m_step, bias,
                                           job->add ? job->add + offset : NULL, job->activation,
                                           job->y + offset);
         }
     }
 }
 
-static void output_run(const output_job *job, const run *r, int pair_begin, int pair_end)
+static void output_run(const output_job *job, run *r, int pair_begin, int pair_end)
 {
     const cut *t = &job->t;
     size_t group_in = (size_t)t->blocks_in * BLOCK * job->in.h * job->in.w;
@@ -414,12 +416,15 @@ static void output_run(const output_job *job, const run *r, int pair_begin, int 
     }
 }
 
-/* Part `part` of a cut's tiles in runs of equal length, the `index`-th of `count`. */
+/* Tiles [begin, end) in `count` runs of equal length: the `index`-th. */
 static run run_at(long begin, long end, int index, int count)
 {
     long from, to;
+    run r;
     wtl_share(end - begin, index, count, &from, &to);
-    return (run){.begin = begin + from, .count = (int)(to - from)};
+    r.begin = begin + from;
+    r.count = (int)(to - from);
+    return r;
 }
 
 static int runs_of(const cut *t, long tiles)

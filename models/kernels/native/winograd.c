@@ -115,9 +115,9 @@ WTL_INLINE void transform_tile(transform *one, int rows, int made, const float *
     {
         vec out[PATCH];
         one(half[i], out);
-        UNROLL for (int j = 0; j < made; j++)
+        UNROLL for (int j = 0; j < made; j++, to += step)
         {
-            vec_store(to + (i * made + j) * step, out[j]);
+            vec_store(to, out[j]);
         }
     }
 }
@@ -136,16 +136,20 @@ static void clip(int first, int size, int count, int *begin, int *end)
 }
 
 /* A tile that is not wholly inside, with zeros outside. */
-static void gather(const wtl_winograd_place *at, int size, const float *map, float *tile)
+WTL_INLINE void gather(const wtl_winograd_place *at, int size, const float *map, float *tile)
 {
     int top, bottom, left, right;
     clip(at->top, size, at->h, &top, &bottom);
     clip(at->left, size, at->w, &left, &right);
-    memset(tile, 0, (size_t)(size * size) * WTL_BLOCK * sizeof *tile);
-    for (int i = top; i < bottom && left < right; i++) {
-        const float *from = map + ((long)(at->top + i) * at->w + at->left + left) * WTL_BLOCK;
-        memcpy(tile + (long)(i * size + left) * WTL_BLOCK, from,
-               (size_t)(right - left) * WTL_BLOCK * sizeof *tile);
+    for (int i = 0; i < size; i++) {
+        const float *from = map + ((long)(at->top + i) * at->w + at->left) * WTL_BLOCK;
+        bool in_map = i >= top && i < bottom;
+        for (int j = 0; j < size; j++, from += WTL_BLOCK) {
+            for (int lane = 0; lane < WTL_BLOCK; lane += LANES, tile += LANES) {
+                bool reads = in_map && j >= left && j < right;
+                vec_store(tile, reads ? vec_load(from + lane) : vec_zero());
+            }
+        }
     }
 }
 
@@ -164,7 +168,7 @@ WTL_INLINE const float *tile_of(const wtl_winograd_place *at, int size, const fl
 
 static void input(const wtl_winograd_place *at, const float *x, float *v, long step)
 {
-    float tile[PATCH * PATCH * WTL_BLOCK];
+    _Alignas(64) float tile[PATCH * PATCH * WTL_BLOCK];
     long row;
     const float *from = tile_of(at, PATCH, x, tile, &row);
     for (int lane = 0; lane < WTL_BLOCK; lane += LANES) {
@@ -175,7 +179,7 @@ static void input(const wtl_winograd_place *at, const float *x, float *v, long s
 
 static void gradient(const wtl_winograd_place *at, const float *dy, float *d, long step)
 {
-    float tile[TILE * TILE * WTL_BLOCK];
+    _Alignas(64) float tile[TILE * TILE * WTL_BLOCK];
     long row;
     const float *from = tile_of(at, TILE, dy, tile, &row);
     for (int lane = 0; lane < WTL_BLOCK; lane += LANES) {
@@ -194,7 +198,7 @@ static void filter(const float *w, float *u, long step)
 
 static void filter_gradient(const float *m, long step, int copies, long copy_step, float *dw)
 {
-    float sum[VALUES * WTL_BLOCK];
+    _Alignas(64) float sum[VALUES * WTL_BLOCK];
     for (int i = 0; i < VALUES; i++) {
         for (int lane = 0; lane < WTL_BLOCK; lane += LANES) {
             vec value = vec_load(m + i * step + lane);
@@ -224,7 +228,7 @@ static void output(const wtl_winograd_place *at, const float *m, long step, cons
 {
     const vec low = vec_all(activation == WTL_ACTIVATION_NONE ? -__builtin_inff() : 0.0f);
     const vec high = vec_all(activation == WTL_ACTIVATION_RELU6 ? 6.0f : __builtin_inff());
-    float tile[TILE * TILE * WTL_BLOCK];
+    _Alignas(64) float tile[TILE * TILE * WTL_BLOCK];
     int top, bottom, left, right;
     clip(at->top, TILE, at->h, &top, &bottom);
     clip(at->left, TILE, at->w, &left, &right);
