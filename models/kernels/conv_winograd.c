@@ -3,14 +3,19 @@
  * Output is cut into tiles of 4x4 pixels, counted through all images, and these into *runs* of
  * some dozens. A run's tiles of x, 6x6 with two pixels of overlap, are transformed:
  *
- *   V [36, C/16, tiles, 16]      M [K/16, 36, tiles, 16]      U [36, K/32, C, 32]
+ *   V [36, C/16, tiles, 16]      M [K/16, 36, tiles, 16]      U [K/32, 36, C, 32]
  *
  * then each of the 36 values is a matrix product over channels, M = U * V, and M is transformed
  * back into y. V and M of a run stay in cache; U, the transformed weights, is read once a run.
  * A last odd block of K makes a *pair* of 16 lanes instead of 32.
  *
  * The gradient of the input is the same with the weights turned around. That of the weights
- * transforms tiles of dy to D, laid out as V, and sums products over tiles: dU += V * D.
+ * transforms tiles of dy to D, laid out as V, and sums products over tiles, dU += V * D:
+ *
+ *   D [36, K/16, tiles, 16]      dU [K/32, C/16, 36, 16, 32]
+ *
+ * In all of these the 36 values are a cache line further apart than their data where that is
+ * needed to keep them from falling into one set of the cache.
  *
  * Threads take shares of the tiles, or, where tiles are few or copies of dU would be large, of
  * the pairs of output channels too (and then each transforms V for itself).
@@ -118,9 +123,10 @@ static cut forward_cut(const wtl_conv_geometry *g, int n, int threads)
     return t;
 }
 
-static long transformed_floats(const cut *t)
+/* Floats of dU: most of what there is of it. */
+static long gradient_floats(const cut *t)
 {
-    return VALUES * (long)t->blocks_in * BLOCK * t->blocks_out * BLOCK;
+    return (long)t->pairs * t->blocks_in * VALUES * spread((long)BLOCK * PAIR);
 }
 
 /* Pairs where copies of dU are large and pairs many: not by `n`, which scratch may not know. */
@@ -129,8 +135,7 @@ static cut weights_cut(const wtl_conv_geometry *g, int n, int threads)
     cut t = cut_of(g, n);
     set_run(&t, t.blocks_in > t.blocks_out ? t.blocks_in : t.blocks_out);
     int from = 1;
-    while (from < threads && transformed_floats(&t) > COPIED_FLOATS &&
-           t.pairs >= 4 * (from + 1)) {
+    while (from < threads && gradient_floats(&t) > COPIED_FLOATS && t.pairs >= 4 * (from + 1)) {
         from++;
     }
     share(&t, threads, from);
@@ -182,7 +187,7 @@ static size_t weights_floats(const wtl_conv_geometry *g, int batch, int threads)
 {
     cut t = weights_cut(g, batch, threads);
     size_t copies;
-    return wtl_mul((size_t)t.tile_parts, (size_t)transformed_floats(&t), &copies)
+    return wtl_mul((size_t)t.tile_parts, (size_t)gradient_floats(&t), &copies)
                ? copies + (size_t)threads * 2 * (size_t)v_floats(&t)
                : SIZE_MAX;
 }
@@ -203,39 +208,66 @@ size_t wtl_winograd_scratch(const wtl_conv_geometry *g, int batch, int threads, 
     return wtl_mul(floats, sizeof(float), &bytes) ? bytes : SIZE_MAX;
 }
 
-/* ---- weights to U and back ---- */
+/* ---- weights to U, dU to their gradient ---- */
 
-size_t wtl_winograd_pack_floats(const wtl_conv_geometry *g)
-{
-    cut t = cut_of(g, 1);
-    return (size_t)g->groups * (size_t)transformed_floats(&t);
-}
-
-/* Where values of U of a group lie: 36 of them `value` apart, those of a block of output channels
- * at `block`, and `lanes` floats from one input channel to the next. */
+/* Where a block of output channels lies in U or dU of a group: its first value, and the distances
+ * of the 36 values, of blocks of input channels and of input channels. */
 typedef struct in_u {
-    long value, block;
+    long first, value, block_in;
     int lanes;
 } in_u;
+
+static int lanes_of(const cut *t, int pair)
+{
+    return least(2, t->blocks_out - 2L * pair) * BLOCK;
+}
 
 static in_u place_in_u(const cut *t, int block_out)
 {
     long channels = (long)t->blocks_in * BLOCK;
-    int pair = block_out / 2;
-    return (in_u){.value = channels * t->blocks_out * BLOCK,
-                  .block = pair * channels * PAIR + block_out % 2 * BLOCK,
-                  .lanes = least(2, t->blocks_out - 2 * pair) * BLOCK};
+    int pair = block_out / 2, lanes = lanes_of(t, pair);
+    return (in_u){.first = pair * VALUES * spread(channels * PAIR) + block_out % 2 * BLOCK,
+                  .value = spread(channels * lanes),
+                  .block_in = (long)BLOCK * lanes,
+                  .lanes = lanes};
 }
 
-/* The filters of one input channel and the `lanes` output channels of a block, to taps [9,16]. */
-static void gather_filters(const float *w, long lane_step, int lanes, bool flipped, float *taps)
+static in_u place_in_gradient(const cut *t, int block_out)
 {
-    if (lanes < BLOCK) {
-        memset(taps, 0, sizeof *taps * TAPS * BLOCK);
+    int pair = block_out / 2, lanes = lanes_of(t, pair);
+    long value = spread((long)BLOCK * lanes);
+    return (in_u){.first = pair * t->blocks_in * VALUES * spread((long)BLOCK * PAIR) +
+                           block_out % 2 * BLOCK,
+                  .value = value,
+                  .block_in = VALUES * value,
+                  .lanes = lanes};
+}
+
+static long group_floats(const cut *t)
+{
+    return t->pairs * VALUES * spread((long)t->blocks_in * BLOCK * PAIR);
+}
+
+size_t wtl_winograd_pack_floats(const wtl_conv_geometry *g)
+{
+    wtl_conv_geometry back = turned(g);
+    cut t = cut_of(g, 1), flipped = cut_of(&back, 1);
+    return (size_t)g->groups * larger((size_t)group_floats(&t), (size_t)group_floats(&flipped));
+}
+
+/* Filters of `channels` input and `lanes` output channels; those of the padding are 0. */
+static void gather_filters(const float *w, long in_step, int channels, long out_step, int lanes,
+                           bool flipped, float taps[BLOCK][TAPS][BLOCK])
+{
+    if (lanes < BLOCK || channels < BLOCK) {
+        memset(taps, 0, sizeof(float) * BLOCK * TAPS * BLOCK);
     }
-    for (int lane = 0; lane < lanes; lane++, w += lane_step) {
-        for (int tap = 0; tap < TAPS; tap++) {
-            taps[tap * BLOCK + lane] = w[flipped ? TAPS - 1 - tap : tap];
+    for (int c = 0; c < channels; c++) {
+        for (int lane = 0; lane < lanes; lane++) {
+            const float *from = w + c * in_step + lane * out_step;
+            for (int tap = 0; tap < TAPS; tap++) {
+                taps[c][flipped ? TAPS - 1 - tap : tap][lane] = from[tap];
+            }
         }
     }
 }
@@ -249,38 +281,46 @@ void wtl_winograd_pack(const wtl_native *native, const wtl_conv_geometry *g, int
     long out_step = flipped ? TAPS : (long)t.c * TAPS;
 #pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
     for (int block = 0; block < g->groups * t.blocks_out; block++) {
-        int group = block / t.blocks_out, block_out = block % t.blocks_out;
-        in_u place = place_in_u(&t, block_out);
-        const float *from =
-            w + (long)group * t.k * t.c * TAPS + (long)block_out * BLOCK * out_step;
-        float *u = packed + group * transformed_floats(&t) + place.block;
-        int lanes = least(BLOCK, t.k - (long)block_out * BLOCK);
-        for (int c = 0; c < t.blocks_in * BLOCK; c++, u += place.lanes) {
-            float taps[TAPS * BLOCK];
-            gather_filters(from + c * in_step, out_step, c < t.c ? lanes : 0, flipped, taps);
-            native->winograd->filter(taps, u, place.value);
+        int group = block / t.blocks_out, out = block % t.blocks_out;
+        in_u place = place_in_u(&t, out);
+        const float *from = w + (long)group * t.k * t.c * TAPS + out * BLOCK * out_step;
+        float *u = packed + group * group_floats(&t) + place.first;
+        for (int c = 0; c < t.c; c += BLOCK) {
+            float taps[BLOCK][TAPS][BLOCK];
+            gather_filters(from + c * in_step, in_step, least(BLOCK, t.c - c), out_step,
+                           least(BLOCK, t.k - (long)out * BLOCK), flipped, taps);
+            for (int d = 0; d < BLOCK; d++, u += place.lanes) {
+                native->winograd->filter(taps[d][0], u, place.value);
+            }
+        }
+    }
+}
+
+/* taps [9,16] of `lanes` filters, `step` apart, added to them. */
+static void add_filters(const float *taps, int lanes, float *dw, long step)
+{
+    for (int lane = 0; lane < lanes; lane++, dw += step) {
+        for (int tap = 0; tap < TAPS; tap++) {
+            dw[tap] += taps[tap * BLOCK + lane];
         }
     }
 }
 
 /* dU, `copies` of it, into dw. */
-static void unpack(const wtl_native *native, const cut *t, int threads, const float *du,
-                   int copies, float *dw)
+static void add_gradient(const wtl_native *native, const cut *t, int threads, const float *du,
+                         int copies, float *dw)
 {
+    long copy = gradient_floats(t), filter = (long)t->c * TAPS;
 #pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
     for (int block = 0; block < t->blocks_out; block++) {
-        in_u place = place_in_u(t, block);
-        const float *from = du + place.block;
+        in_u place = place_in_gradient(t, block);
         int lanes = least(BLOCK, t->k - (long)block * BLOCK);
-        float *to = dw + (long)block * BLOCK * t->c * TAPS;
-        for (int c = 0; c < t->c; c++, from += place.lanes, to += TAPS) {
+        for (int c = 0; c < t->c; c++) {
+            const float *from =
+                du + place.first + c / BLOCK * place.block_in + c % BLOCK * place.lanes;
             float taps[TAPS * BLOCK];
-            native->winograd->filter_gradient(from, place.value, copies, transformed_floats(t),
-                                              taps);
-            for (int i = 0; i < lanes * TAPS; i++) {
-                to[(long)(i / TAPS) * t->c * TAPS + i % TAPS] +=
-                    taps[i % TAPS * BLOCK + i / TAPS];
-            }
+            native->winograd->filter_gradient(from, place.value, copies, copy, taps);
+            add_filters(taps, lanes, dw + (long)block * BLOCK * filter + c * TAPS, filter);
         }
     }
 }
@@ -365,7 +405,7 @@ static void multiply(const output_job *job, const float *u, int begin, int end, 
             in_u place = place_in_u(t, 2 * pair);
             int blocks = place.lanes / BLOCK, most = kernels->widths[blocks];
             int parts = (count + most - 1) / most;
-            const float *w = u + value * place.value + place.block;
+            const float *w = u + place.first + value * place.value;
             float *m = job->m + 2 * (pair - begin) * tile.y_block_step + value * t->m_step;
             for (int part = 0; part < parts; part++) {
                 int from = count * part / parts, to = count * (part + 1) / parts;
@@ -405,7 +445,7 @@ static void output_run(const output_job *job, run *r, int pair_begin, int pair_e
     const cut *t = &job->t;
     size_t group_in = (size_t)t->blocks_in * BLOCK * job->in.h * job->in.w;
     for (int group = 0; group < job->g->groups; group++) {
-        const float *u = job->u + group * transformed_floats(t);
+        const float *u = job->u + group * group_floats(t);
         read_tiles(t, r, job->native->winograd->input, &job->in, job->x + group * group_in,
                    t->blocks_in, job->v);
         for (int begin = pair_begin; begin < pair_end; begin += GROUP_PAIRS) {
@@ -501,6 +541,14 @@ typedef struct weights_job {
     float *v, *d;        /* scratch of this thread */
 } weights_job;
 
+/* A block of 16 input channels of a pair: asks for the data that will be added to next. */
+static void prefetch(const float *du)
+{
+    for (int line = 0; line < PAIR; line++, du += BLOCK) {
+        __builtin_prefetch(du, 1, 2);
+    }
+}
+
 /* dU of pairs [begin, end) += V * D; D starts at the first of these pairs. */
 static void add_products(const weights_job *job, int begin, int end, int count)
 {
@@ -510,9 +558,10 @@ static void add_products(const weights_job *job, int begin, int end, int count)
     for (int value = 0; value < VALUES; value++) {
         const float *v = job->v + value * t->step, *d = job->d + value * t->step;
         for (int pair = begin; pair < end; pair++, d += 2 * outer.dy_block) {
-            in_u place = place_in_u(t, 2 * pair);
-            float *du = job->du + value * place.value + place.block;
-            for (int b = 0; b < t->blocks_in; b++, du += (long)BLOCK * place.lanes) {
+            in_u place = place_in_gradient(t, 2 * pair);
+            float *du = job->du + place.first + value * place.value;
+            for (int b = 0; b < t->blocks_in; b++, du += place.block_in) {
+                prefetch(du + place.block_in);
                 job->native->tile->weights(&outer, place.lanes / BLOCK, BLOCK,
                                            v + b * outer.dy_block, d, du);
             }
@@ -529,11 +578,9 @@ static void weights_share(const weights_job *job, long begin, long end, int pair
         return;
     }
     int first = 2 * pair_begin, blocks = least(2L * pair_end, t->blocks_out) - first;
-    in_u place = place_in_u(t, first);
-    for (int value = 0; value < VALUES; value++) {
-        memset(job->du + value * place.value + place.block, 0,
-               sizeof(float) * BLOCK * (size_t)blocks * BLOCK * (size_t)t->blocks_in);
-    }
+    long pair = place_in_gradient(t, 2).first;
+    memset(job->du + pair_begin * pair, 0,
+           sizeof(float) * (size_t)(pair_end - pair_begin) * (size_t)pair);
     int runs = runs_of(t, end - begin);
     for (int i = 0; i < runs; i++) {
         run r = run_at(begin, end, i, runs);
@@ -556,7 +603,7 @@ static void weights_group(weights_job job, int threads, float *scratch)
         wtl_share(t->pairs, part % t->pair_parts, t->pair_parts, &pair_begin, &pair_end);
         job.v = scratch + part * 2 * v_floats(t);
         job.d = job.v + v_floats(t);
-        job.du = du + part / t->pair_parts * transformed_floats(t);
+        job.du = du + part / t->pair_parts * gradient_floats(t);
         weights_share(&job, begin, end, (int)pair_begin, (int)pair_end);
     }
 }
@@ -574,7 +621,7 @@ void wtl_winograd_weights(const wtl_native *native, const wtl_conv_geometry *g, 
         job.x = x + (size_t)group * t->blocks_in * BLOCK * g->h * g->w;
         job.dy = dy + (size_t)group * t->blocks_out * BLOCK * g->p * g->q;
         weights_group(job, threads, scratch);
-        unpack(native, t, threads, scratch + threads * 2 * v_floats(t), t->tile_parts,
-               dw + (long)group * t->k * t->c * TAPS);
+        add_gradient(native, t, threads, scratch + threads * 2 * v_floats(t), t->tile_parts,
+                     dw + (long)group * t->k * t->c * TAPS);
     }
 }
