@@ -3,7 +3,7 @@
  * Output is cut into tiles of 4x4 pixels, counted through all images, and these into *runs* of
  * some dozens. A run's tiles of x, 6x6 with two pixels of overlap, are transformed:
  *
- *   V [36, C/16, tiles, 16]      M [K/16, 36, tiles, 16]      U [K/32, 36, C, 32]
+ *   V [36, C/16, tiles, 16]      M [K/16, 36, tiles, 16]      U [36, K/32, C, 32]
  *
  * then each of the 36 values is a matrix product over channels, M = U * V, and M is transformed
  * back into y. V and M of a run stay in cache; U, the transformed weights, is read once a run.
@@ -37,7 +37,7 @@ enum {
     TAPS = WTL_WINOGRAD_TAPS,
     PAIR = 2 * BLOCK,        /* lanes of a pair of blocks */
     RUN_FLOATS = 512 * 1024, /* of V, more or less */
-    LEAST_RUN = 28,          /* tiles: below this U is read too often */
+    LEAST_RUN = 56,          /* tiles: below this U is read too often */
     MOST_RUN = 112,
     GROUP_PAIRS = 4,            /* pairs whose M lies in cache */
     LEAST_SHARE = 28,           /* tiles a thread, for threads to share tiles alone */
@@ -226,8 +226,8 @@ static in_u place_in_u(const cut *t, int block_out)
 {
     long channels = (long)t->blocks_in * BLOCK;
     int pair = block_out / 2, lanes = lanes_of(t, pair);
-    return (in_u){.first = pair * VALUES * spread(channels * PAIR) + block_out % 2 * BLOCK,
-                  .value = spread(channels * lanes),
+    return (in_u){.first = pair * channels * PAIR + block_out % 2 * BLOCK,
+                  .value = spread(channels * t->blocks_out * BLOCK),
                   .block_in = (long)BLOCK * lanes,
                   .lanes = lanes};
 }
@@ -245,7 +245,7 @@ static in_u place_in_gradient(const cut *t, int block_out)
 
 static long group_floats(const cut *t)
 {
-    return t->pairs * VALUES * spread((long)t->blocks_in * BLOCK * PAIR);
+    return VALUES * spread((long)t->blocks_in * BLOCK * t->blocks_out * BLOCK);
 }
 
 size_t wtl_winograd_pack_floats(const wtl_conv_geometry *g)
@@ -325,6 +325,14 @@ static void add_gradient(const wtl_native *native, const cut *t, int threads, co
     }
 }
 
+/* Asks for lines [begin, end) of what will be used next. */
+static void prefetch(const float *data, long begin, long end)
+{
+    for (long line = begin; line < end; line++) {
+        __builtin_prefetch(data + line * BLOCK, 0, 2);
+    }
+}
+
 /* ---- transforms of the tiles of a run ---- */
 
 /* The map of one pass that tiles are read from or written to. */
@@ -386,11 +394,26 @@ typedef struct output_job {
     float *v, *m; /* scratch of this thread */
 } output_job;
 
+/* One value of M of a pair. U of the pair that is next, at `ahead`, is asked for meanwhile: it
+ * comes from afar, and nothing else tells the processor of it. */
+static void multiply_pair(const wtl_tile_kernels *kernels, const wtl_tile *tile, int blocks,
+                          int count, const float *v, const float *w, const float *ahead,
+                          float *m)
+{
+    int most = kernels->widths[blocks], parts = (count + most - 1) / most;
+    long lines = (long)tile->blocks_in * BLOCK * blocks;
+    for (int part = 0; part < parts; part++) {
+        int from = count * part / parts, to = count * (part + 1) / parts;
+        prefetch(ahead, lines * part / parts, lines * (part + 1) / parts);
+        kernels->forward(tile, blocks, to - from, v + (long)from * BLOCK, w, NULL, NULL,
+                         m + (long)from * BLOCK);
+    }
+}
+
 /* M of pairs [begin, end): their products with V. */
 static void multiply(const output_job *job, const float *u, int begin, int end, int count)
 {
     const cut *t = &job->t;
-    const wtl_tile_kernels *kernels = job->native->tile;
     wtl_tile tile = {.blocks_in = t->blocks_in,
                      .rows = 1,
                      .cols = 1,
@@ -399,19 +422,17 @@ static void multiply(const output_job *job, const float *u, int begin, int end, 
                      .pixel_step = BLOCK,
                      .y_pixel_step = BLOCK,
                      .y_block_step = VALUES * t->m_step};
+    in_u first = place_in_u(t, 2 * begin);
     for (int value = 0; value < VALUES; value++) {
-        const float *v = job->v + value * t->step;
+        const float *v = job->v + value * t->step, *w = u + first.first + value * first.value;
         for (int pair = begin; pair < end; pair++) {
-            in_u place = place_in_u(t, 2 * pair);
-            int blocks = place.lanes / BLOCK, most = kernels->widths[blocks];
-            int parts = (count + most - 1) / most;
-            const float *w = u + place.first + value * place.value;
-            float *m = job->m + 2 * (pair - begin) * tile.y_block_step + value * t->m_step;
-            for (int part = 0; part < parts; part++) {
-                int from = count * part / parts, to = count * (part + 1) / parts;
-                kernels->forward(&tile, blocks, to - from, v + (long)from * BLOCK, w, NULL,
-                                 NULL, m + (long)from * BLOCK);
-            }
+            int blocks = lanes_of(t, pair) / BLOCK;
+            const float *next = w + blocks * BLOCK * (long)t->blocks_in * BLOCK;
+            bool last = pair == end - 1;
+            multiply_pair(job->native->tile, &tile, blocks, count, v, w,
+                          last ? u + first.first + (value + 1) * first.value : next,
+                          job->m + 2 * (pair - begin) * tile.y_block_step + value * t->m_step);
+            w = next;
         }
     }
 }
@@ -541,14 +562,6 @@ typedef struct weights_job {
     float *v, *d;        /* scratch of this thread */
 } weights_job;
 
-/* A block of 16 input channels of a pair: asks for the data that will be added to next. */
-static void prefetch(const float *du)
-{
-    for (int line = 0; line < PAIR; line++, du += BLOCK) {
-        __builtin_prefetch(du, 1, 2);
-    }
-}
-
 /* dU of pairs [begin, end) += V * D; D starts at the first of these pairs. */
 static void add_products(const weights_job *job, int begin, int end, int count)
 {
@@ -561,7 +574,7 @@ static void add_products(const weights_job *job, int begin, int end, int count)
             in_u place = place_in_gradient(t, 2 * pair);
             float *du = job->du + place.first + value * place.value;
             for (int b = 0; b < t->blocks_in; b++, du += place.block_in) {
-                prefetch(du + place.block_in);
+                prefetch(du + place.block_in, 0, place.lanes);
                 job->native->tile->weights(&outer, place.lanes / BLOCK, BLOCK,
                                            v + b * outer.dy_block, d, du);
             }
