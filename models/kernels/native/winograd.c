@@ -92,25 +92,36 @@ WTL_INLINE void transform_filter_gradient(const vec *from, vec *to)
 
 typedef void transform(const vec *from, vec *to);
 
-/* [rows,rows] to [made,made]: `one` on columns, then on rows. Values of `from` are `pixel`
- * floats apart in rows `row` apart, those of `to` `step` apart. */
-WTL_INLINE void transform_tile(transform *one, int rows, int made, const float *from, long row,
-                               long pixel, float *to, long step)
+/* What a transform reads: values `pixel` floats apart in rows of their own, which start at column
+ * `begin`; columns before that and from `end` on are 0. */
+typedef struct source {
+    const float *row[PATCH];
+    long pixel;
+    int begin, end;
+} source;
+
+/* [rows,rows] to [made,made], `step` apart: `one` on columns, then on rows. */
+WTL_INLINE void transform_tile(transform *one, int rows, int made, const source *from, int lane,
+                               float *to, long step)
 {
     vec half[PATCH][PATCH];
     UNROLL for (int j = 0; j < rows; j++)
     {
-        vec column[PATCH], out[PATCH];
-        UNROLL for (int i = 0; i < rows; i++)
-        {
-            column[i] = vec_load(from + i * row + j * pixel);
+        vec column[PATCH], out[PATCH] = {vec_zero(), vec_zero(), vec_zero(),
+                                         vec_zero(), vec_zero(), vec_zero()};
+        if (j >= from->begin && j < from->end) {
+            UNROLL for (int i = 0; i < rows; i++)
+            {
+                column[i] = vec_load(from->row[i] + (j - from->begin) * from->pixel + lane);
+            }
+            one(column, out);
         }
-        one(column, out);
         UNROLL for (int i = 0; i < made; i++)
         {
             half[i][j] = out[i];
         }
     }
+    to += lane;
     UNROLL for (int i = 0; i < made; i++)
     {
         vec out[PATCH];
@@ -122,78 +133,58 @@ WTL_INLINE void transform_tile(transform *one, int rows, int made, const float *
     }
 }
 
-static bool is_inside(const wtl_winograd_place *at, int size)
+/* All 16 lanes of `rows` rows that are `row` floats apart. */
+WTL_INLINE void transform_block(transform *one, int rows, int made, const float *from, long row,
+                                long pixel, float *to, long step)
 {
-    return at->top >= 0 && at->left >= 0 && at->top + size <= at->h && at->left + size <= at->w;
+    source all = {.pixel = pixel, .begin = 0, .end = rows};
+    for (int i = 0; i < rows; i++) {
+        all.row[i] = from + i * row;
+    }
+    for (int lane = 0; lane < WTL_BLOCK; lane += LANES) {
+        transform_tile(one, rows, made, &all, lane, to, step);
+    }
 }
 
 /* The part [begin, end) of a tile's `size` rows or columns from `first` on that lies in a map of
  * `count`. */
-static void clip(int first, int size, int count, int *begin, int *end)
+WTL_INLINE void clip(int first, int size, int count, int *begin, int *end)
 {
     *begin = first < 0 ? -first : 0;
     *end = count - first < size ? count - first : size;
 }
 
-/* A tile that is not wholly inside, with zeros outside. */
-WTL_INLINE void gather(const wtl_winograd_place *at, int size, const float *map, float *tile)
+/* The tile of a map, with zeros outside. */
+WTL_INLINE void transform_place(transform *one, int rows, const wtl_winograd_place *at,
+                                const float *map, float *to, long step)
 {
-    int top, bottom, left, right;
-    clip(at->top, size, at->h, &top, &bottom);
-    clip(at->left, size, at->w, &left, &right);
-    for (int i = 0; i < size; i++) {
-        const float *from = map + ((long)(at->top + i) * at->w + at->left) * WTL_BLOCK;
-        bool in_map = i >= top && i < bottom;
-        for (int j = 0; j < size; j++, from += WTL_BLOCK) {
-            for (int lane = 0; lane < WTL_BLOCK; lane += LANES, tile += LANES) {
-                bool reads = in_map && j >= left && j < right;
-                vec_store(tile, reads ? vec_load(from + lane) : vec_zero());
-            }
-        }
+    static const float zeros[PATCH * WTL_BLOCK];
+    source tile = {.pixel = WTL_BLOCK};
+    clip(at->left, rows, at->w, &tile.begin, &tile.end);
+    long first = at->left + tile.begin;
+    for (int i = 0; i < rows; i++) {
+        int h = at->top + i;
+        bool inside = h >= 0 && h < at->h;
+        tile.row[i] = inside ? map + ((long)h * at->w + first) * WTL_BLOCK : zeros;
     }
-}
-
-/* A tile of a map: its first value, and the distance of its rows. */
-WTL_INLINE const float *tile_of(const wtl_winograd_place *at, int size, const float *map,
-                                float *tile, long *row)
-{
-    if (is_inside(at, size)) {
-        *row = (long)at->w * WTL_BLOCK;
-        return map + ((long)at->top * at->w + at->left) * WTL_BLOCK;
+    for (int lane = 0; lane < WTL_BLOCK; lane += LANES) {
+        transform_tile(one, rows, PATCH, &tile, lane, to, step);
     }
-    gather(at, size, map, tile);
-    *row = (long)size * WTL_BLOCK;
-    return tile;
 }
 
 static void input(const wtl_winograd_place *at, const float *x, float *v, long step)
 {
-    _Alignas(64) float tile[PATCH * PATCH * WTL_BLOCK];
-    long row;
-    const float *from = tile_of(at, PATCH, x, tile, &row);
-    for (int lane = 0; lane < WTL_BLOCK; lane += LANES) {
-        transform_tile(transform_input, PATCH, PATCH, from + lane, row, WTL_BLOCK, v + lane,
-                       step);
-    }
+    transform_place(transform_input, PATCH, at, x, v, step);
 }
 
 static void gradient(const wtl_winograd_place *at, const float *dy, float *d, long step)
 {
-    _Alignas(64) float tile[TILE * TILE * WTL_BLOCK];
-    long row;
-    const float *from = tile_of(at, TILE, dy, tile, &row);
-    for (int lane = 0; lane < WTL_BLOCK; lane += LANES) {
-        transform_tile(transform_gradient, TILE, PATCH, from + lane, row, WTL_BLOCK, d + lane,
-                       step);
-    }
+    transform_place(transform_gradient, TILE, at, dy, d, step);
 }
 
 static void filter(const float *w, float *u, long step)
 {
-    for (int lane = 0; lane < WTL_BLOCK; lane += LANES) {
-        transform_tile(transform_filter, 3, PATCH, w + lane, 3L * WTL_BLOCK, WTL_BLOCK,
-                       u + lane, step);
-    }
+    transform_block(transform_filter, 3, PATCH, w, 3L * WTL_BLOCK, WTL_BLOCK, u, step);
 }
 
 static void filter_gradient(const float *m, long step, int copies, long copy_step, float *dw)
@@ -208,10 +199,8 @@ static void filter_gradient(const float *m, long step, int copies, long copy_ste
             vec_store(sum + i * WTL_BLOCK + lane, value);
         }
     }
-    for (int lane = 0; lane < WTL_BLOCK; lane += LANES) {
-        transform_tile(transform_filter_gradient, PATCH, 3, sum + lane, 6L * WTL_BLOCK,
-                       WTL_BLOCK, dw + lane, WTL_BLOCK);
-    }
+    transform_block(transform_filter_gradient, PATCH, 3, sum, 6L * WTL_BLOCK, WTL_BLOCK, dw,
+                    WTL_BLOCK);
 }
 
 /* One value of y; `low` and `high` are the bounds of the activation. */
@@ -232,10 +221,7 @@ static void output(const wtl_winograd_place *at, const float *m, long step, cons
     int top, bottom, left, right;
     clip(at->top, TILE, at->h, &top, &bottom);
     clip(at->left, TILE, at->w, &left, &right);
-    for (int lane = 0; lane < WTL_BLOCK; lane += LANES) {
-        transform_tile(transform_output, PATCH, TILE, m + lane, PATCH * step, step, tile + lane,
-                       WTL_BLOCK);
-    }
+    transform_block(transform_output, PATCH, TILE, m, PATCH * step, step, tile, WTL_BLOCK);
     for (int i = top; i < bottom; i++) {
         for (int j = left; j < right; j++) {
             long offset = ((long)(at->top + i) * at->w + at->left + j) * WTL_BLOCK;
