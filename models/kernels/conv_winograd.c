@@ -35,11 +35,11 @@ enum {
     BLOCK = WTL_BLOCK_CHANNELS,
     VALUES = WTL_WINOGRAD_VALUES,
     TAPS = WTL_WINOGRAD_TAPS,
-    PAIR = 2 * BLOCK,        /* lanes of a pair of blocks */
-    RUN_FLOATS = 512 * 1024, /* of V, more or less */
-    LEAST_RUN = 56,          /* tiles: below this U is read too often */
+    PAIR = 2 * BLOCK,         /* lanes of a pair of blocks */
+    RUN_FLOATS = 1024 * 1024, /* of V, more or less */
+    LEAST_RUN = 56,           /* tiles: below this U is read too often */
     MOST_RUN = 112,
-    GROUP_PAIRS = 4,            /* pairs whose M lies in cache */
+    GROUP_PAIRS = 2,            /* pairs whose M lies in cache */
     LEAST_SHARE = 28,           /* tiles a thread, for threads to share tiles alone */
     COPIED_FLOATS = 512 * 1024, /* of dU, that each thread may have a copy of */
 };
