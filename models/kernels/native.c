@@ -1,8 +1,15 @@
 /* native.c - which instruction sets there are, and which this processor has. */
 #include "native.h"
 
-#define DECLARE(isa)      extern const struct wtl_tile_kernels wtl_##isa##_tile
-#define TABLE(which, isa) [which] = {which, &wtl_##isa##_tile}
+#define DECLARE(set)                                                                           \
+    extern const struct wtl_tile_kernels wtl_##set##_tile;                                     \
+    extern const struct wtl_reorder_kernels wtl_##set##_reorder
+#define TABLE(which, set)                                                                      \
+    [which] = {                                                                                \
+        .isa = (which),                                                                        \
+        .tile = &wtl_##set##_tile,                                                             \
+        .reorder = &wtl_##set##_reorder,                                                       \
+    }
 
 DECLARE(plain);
 #if defined WTL_X86
