@@ -55,6 +55,14 @@ static wtl_status output_bytes(const wtl_net *net, int layer, size_t *bytes, wtl
     return WTL_OK;
 }
 
+void wtl_net_name_kernel(wtl_node *node, const char *kernel)
+{
+    snprintf(node->kernel, sizeof node->kernel, "%s%s", kernel ? kernel : node->ops->word,
+             node->plan.fused == WTL_ACTIVATION_RELU    ? ", relu fused"
+             : node->plan.fused == WTL_ACTIVATION_RELU6 ? ", relu6 fused"
+                                                        : "");
+}
+
 static wtl_status set_up_nodes(wtl_net *net, wtl_error *err)
 {
     for (int e = 0; e < net->node_count; e++) {
@@ -84,11 +92,7 @@ static wtl_status set_up_nodes(wtl_net *net, wtl_error *err)
                 return wtl_fail_in(err, status, layer->name);
             }
         }
-        snprintf(node->kernel, sizeof node->kernel, "%s%s",
-                 node->plan.kernel ? node->plan.kernel : node->ops->word,
-                 node->plan.fused == WTL_ACTIVATION_RELU    ? ", relu fused"
-                 : node->plan.fused == WTL_ACTIVATION_RELU6 ? ", relu6 fused"
-                                                            : "");
+        wtl_net_name_kernel(node, node->plan.kernel);
     }
     return WTL_OK;
 }

@@ -65,6 +65,8 @@ typedef struct wtl_node {
     int first_param, param_count;
     float *value[WTL_MAX_LAYER_PARAMS], *gradient[WTL_MAX_LAYER_PARAMS];
     char kernel[96];
+    wtl_frozen_plan frozen_plan;
+    const void *frozen; /* or NULL */
 } wtl_node;
 
 struct wtl_net {
@@ -86,6 +88,8 @@ struct wtl_net {
     int block_count;
     char *arena;
     size_t arena_bytes, unshared_bytes;
+    char *frozen; /* of wtl_net_freeze(): each node's weights, then scratch */
+    size_t frozen_bytes;
     float stat_momentum; /* < 0: each layer's own */
 };
 
@@ -95,6 +99,8 @@ wtl_status wtl_net_plan_graph(wtl_net *net, wtl_error *err);
 void wtl_net_plan_layout(wtl_net *net);
 /* Floats of an image of input `input` in the layout that the node works in. */
 size_t wtl_net_copy_floats(const wtl_net *net, const wtl_node *node, int input);
+/* Name the node's kernel for wtl_net_kernel(). */
+void wtl_net_name_kernel(wtl_node *node, const char *kernel);
 /* Set the layers up, then lay all memory out; needs nodes and parameters. */
 wtl_status wtl_net_plan_memory(wtl_net *net, wtl_error *err);
 
@@ -122,6 +128,27 @@ static inline float *wtl_net_gradient(const wtl_net *net, int home)
     }
     float *whole = wtl_net_block(net, net->places[place->within].gradient);
     return whole ? whole + place->offset : NULL;
+}
+
+static inline wtl_layer_run wtl_net_run_of(const wtl_net *net, const wtl_node *node, int n,
+                                           bool training, uint64_t step)
+{
+    return (wtl_layer_run){.n = n,
+                           .threads = net->options.threads,
+                           .engine = net->options.engine,
+                           .training = training,
+                           .stat_momentum = net->stat_momentum,
+                           .seed = net->options.seed,
+                           .step = step,
+                           .layer = node->layer,
+                           .saved = node->saved,
+                           .frozen = node->frozen,
+                           .x_image = node->x_image,
+                           .dx_image = node->dx_image,
+                           .y_image = net->places[node->layer].image,
+                           .dy_image = net->places[node->layer].image,
+                           .value = node->value,
+                           .gradient = node->gradient};
 }
 
 #endif

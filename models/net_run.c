@@ -7,26 +7,6 @@
 
 #include <math.h>
 
-static wtl_layer_run run_of(const wtl_net *net, const wtl_node *node, int n, bool training,
-                            uint64_t step)
-{
-    return (wtl_layer_run){.n = n,
-                           .threads = net->options.threads,
-                           .engine = net->options.engine,
-                           .training = training,
-                           .stat_momentum = net->stat_momentum,
-                           .seed = net->options.seed,
-                           .step = step,
-                           .layer = node->layer,
-                           .saved = node->saved,
-                           .x_image = node->x_image,
-                           .dx_image = node->dx_image,
-                           .y_image = net->places[node->layer].image,
-                           .dy_image = net->places[node->layer].image,
-                           .value = node->value,
-                           .gradient = node->gradient};
-}
-
 /* Inputs in the layout that the node does not work in. */
 static void copy_inputs(const wtl_net *net, const wtl_node *node, int n)
 {
@@ -56,7 +36,7 @@ void wtl_net_forward(wtl_net *net, int n, wtl_run_mode mode, uint64_t step)
 {
     for (int e = 0; e < net->node_count; e++) {
         wtl_node *node = &net->nodes[e];
-        wtl_layer_run run = run_of(net, node, n, mode == WTL_RUN_TRAINING, step);
+        wtl_layer_run run = wtl_net_run_of(net, node, n, mode == WTL_RUN_TRAINING, step);
         run.scratch = node->scratch[0];
         copy_inputs(net, node, n);
         node->ops->forward(node->state, &run, node->x, node->y);
@@ -86,7 +66,7 @@ static void pass_on_gradient(const wtl_net *net, const wtl_node *node, int j, in
 
 static void backward_node(wtl_net *net, wtl_node *node, int n)
 {
-    wtl_layer_run run = run_of(net, node, n, true, 0);
+    wtl_layer_run run = wtl_net_run_of(net, node, n, true, 0);
     run.scratch = node->scratch[1];
     if (node->plan.fused != WTL_ACTIVATION_NONE) {
         size_t count = node->blocked_out ? wtl_blocked_count(node->plan.out)
