@@ -227,6 +227,7 @@ static wtl_status build(wtl_net *net, const wtl_netdef *def, wtl_error *err)
         status = wtl_net_plan_graph(net, err);
     }
     if (status == WTL_OK) {
+        wtl_net_plan_layout(net);
         status = make_params(net, err);
     }
     if (status == WTL_OK) {
@@ -268,6 +269,11 @@ static void free_node(wtl_node *node)
     wtl_free(node->spare);
     wtl_free((void *)node->x);
     wtl_free((void *)node->dx);
+    wtl_free(node->copies);
+    wtl_free(node->copy_block);
+    wtl_free(node->adds);
+    wtl_free(node->x_image);
+    wtl_free(node->dx_image);
     wtl_free(node->state);
 }
 
@@ -318,10 +324,12 @@ float *wtl_net_input(wtl_net *net)
 
 static const float *value_of(const wtl_net *net, int layer, wtl_shape *shape)
 {
+    int home = net->places[layer].home;
     if (shape) {
         *shape = net->shapes[layer];
     }
-    return wtl_net_block(net, net->places[net->places[layer].home].value);
+    return net->places[home].copied ? wtl_net_block(net, net->places[home].copy)
+                                    : wtl_net_value(net, home);
 }
 
 const float *wtl_net_output(const wtl_net *net, wtl_shape *shape)

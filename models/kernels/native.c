@@ -1,10 +1,17 @@
 /* native.c - which instruction sets there are, and which this processor has. */
 #include "native.h"
 
-#define DECLARE(isa)                                                                           \
-    extern const struct wtl_tile_kernels wtl_##isa##_tile;                                     \
-    extern const struct wtl_sparse_kernels wtl_##isa##_sparse
-#define TABLE(which, isa) [which] = {which, &wtl_##isa##_tile, &wtl_##isa##_sparse}
+#define DECLARE(set)                                                                           \
+    extern const struct wtl_tile_kernels wtl_##set##_tile;                                     \
+    extern const struct wtl_reorder_kernels wtl_##set##_reorder;                               \
+    extern const struct wtl_sparse_kernels wtl_##set##_sparse
+#define TABLE(which, set)                                                                      \
+    [which] = {                                                                                \
+        .isa = (which),                                                                        \
+        .tile = &wtl_##set##_tile,                                                             \
+        .reorder = &wtl_##set##_reorder,                                                       \
+        .sparse = &wtl_##set##_sparse,                                                         \
+    }
 
 DECLARE(plain);
 #if defined WTL_X86

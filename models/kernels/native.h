@@ -20,6 +20,7 @@ enum { WTL_BLOCK_CHANNELS = 16 };
 typedef struct wtl_native {
     wtl_isa isa;
     const struct wtl_tile_kernels *tile;
+    const struct wtl_reorder_kernels *reorder;
     const struct wtl_sparse_kernels *sparse;
 } wtl_native;
 
