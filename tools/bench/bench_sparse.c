@@ -4,13 +4,13 @@
  *
  *   bench_sparse [-b BATCH] [-i avx2|avx512|plain] [-z ZEROS] [-v] [LAYER...]
  *
- * The dense time is one at 0.85 of the fused multiply-adds' peak, measured in turn with the layer:
- * what a good direct kernel takes. Times are processor time of the thread, medians of many.
+ * The dense time is that of the direct kernels (conv_direct.h) on the same layer, measured in turn
+ * with the sparse one. Times are processor time of the thread, medians of many.
  */
 #define _POSIX_C_SOURCE 200809L
+#include "models/kernels/conv_direct.h"
 #include "models/kernels/conv_sparse.h"
 #include "models/kernels/native/sparse.h"
-#include "models/kernels/native/tile.h"
 #include "wattle/memory.h"
 #include "wattle/rng.h"
 
@@ -20,8 +20,6 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-
-#define DENSE_SHARE 0.85
 
 typedef struct layer {
     const char *name;
@@ -95,36 +93,6 @@ static void *memory_of(size_t bytes)
     return memory;
 }
 
-/* ---- the peak: the widest dense tile over data in the first-level cache ---- */
-
-typedef struct peak_job {
-    const wtl_native *native;
-    float *x, *w, *y;
-} peak_job;
-
-enum { PEAK_DEPTH = 16, PEAK_BLOCKS = 8, PEAK_CALLS = 100 };
-
-static void run_peak(void *context)
-{
-    const peak_job *p = context;
-    wtl_tile t = {.blocks_in = PEAK_BLOCKS,
-                  .rows = 1,
-                  .cols = 1,
-                  .depth = PEAK_DEPTH,
-                  .block_step = 512,
-                  .pixel_step = 16,
-                  .y_pixel_step = 16};
-    for (int i = 0; i < PEAK_CALLS; i++) {
-        p->native->tile->forward(&t, 1, p->native->tile->widths[1], p->x, p->w, NULL, NULL,
-                                 p->y);
-    }
-}
-
-static double peak_flop(const wtl_native *native)
-{
-    return 2.0 * 16 * PEAK_CALLS * PEAK_BLOCKS * PEAK_DEPTH * native->tile->widths[1];
-}
-
 /* ---- a layer ---- */
 
 typedef struct run {
@@ -133,6 +101,8 @@ typedef struct run {
     int batch;
     size_t x_image, y_image;
     float *x, *y, *bias, *scratch;
+    wtl_direct direct;
+    float *direct_packed, *direct_scratch;
 } run;
 
 static void run_layer(void *context)
@@ -140,6 +110,24 @@ static void run_layer(void *context)
     const run *r = context;
     wtl_conv_sparse_forward(r->native, r->packed, r->batch, 1, r->x, r->x_image, r->bias,
                             WTL_ACTIVATION_RELU, NULL, r->y, r->y_image, r->scratch);
+}
+
+static void run_dense(void *context)
+{
+    const run *r = context;
+    wtl_direct_forward(&r->direct, r->native, r->batch, (wtl_const_map){r->x, r->x_image},
+                       r->direct_packed, NULL, WTL_ACTIVATION_RELU, (wtl_map){r->y, r->y_image},
+                       r->direct_scratch);
+}
+
+/* Filters packed for the direct kernels. */
+static void prepare_dense(run *r, const wtl_conv_geometry *g, const float *w)
+{
+    r->direct = wtl_direct_plan(g, r->native, 1, false);
+    r->direct_packed = memory_of(wtl_direct_packed(&r->direct.forward) * sizeof(float));
+    wtl_direct_pack(&r->direct.forward, 1, w, r->bias, r->direct_packed);
+    r->direct_scratch =
+        memory_of(wtl_direct_scratch(&r->direct, r->batch, false) * sizeof(float));
 }
 
 static wtl_conv_geometry geometry_of(const layer *l)
@@ -179,7 +167,6 @@ typedef struct options {
     const wtl_native *native;
     int batch;
     double zeros; /* or -1: all */
-    peak_job *peak;
     bool verbose;
 } options;
 
@@ -200,17 +187,16 @@ static void bench_mask(const options *o, const layer *l, double zeros, bool quad
     r.scratch = memory_of(wtl_conv_sparse_scratch(o->native, &g, o->batch, 1));
     void *packed = memory_of(wtl_conv_sparse_bytes(o->native, &g, o->batch, w));
     r.packed = wtl_conv_sparse_pack(o->native, &g, o->batch, w, packed);
+    prepare_dense(&r, &g, w);
     double took[2];
-    medians(2, (void (*const[])(void *)){run_layer, run_peak}, (void *const[]){&r, o->peak},
-            took);
-    double seconds = took[0], peak = peak_flop(o->native) / took[1];
-    double flop = 2.0 * o->batch * g.p * g.q;
-    double dense = flop * (double)weights / (DENSE_SHARE * peak);
+    medians(2, (void (*const[])(void *)){run_layer, run_dense}, (void *const[]){&r, &r}, took);
+    double seconds = took[0], flop = 2.0 * o->batch * g.p * g.q;
     const wtl_sparse_layout *lay = &r.packed->layout;
     printf("| %s | %d | %.0f | %s | %s | %.3f | %.1f | %.0f | %.2f |", l->name, o->batch,
            100 * zeros, quads ? "4x1" : "random",
            r.packed->form == WTL_SPARSE_ROWS ? "rows" : "quads", 1e3 * seconds,
-           1e-9 * flop * (double)kept / seconds, 1e-9 * peak, dense / seconds);
+           1e-9 * flop * (double)kept / seconds, 1e-9 * flop * (double)weights / took[1],
+           took[1] / seconds);
     if (o->verbose) {
         printf(" %s %d rows %d images %d channels, %zu KiB, estimate off by %.2f |",
                lay->flat ? "flat" : "lined", lay->rows, lay->images, lay->channels,
@@ -218,6 +204,8 @@ static void bench_mask(const options *o, const layer *l, double zeros, bool quad
     }
     printf("\n");
     (void)fflush(stdout);
+    wtl_free(r.direct_scratch);
+    wtl_free(r.direct_packed);
     wtl_free(packed);
     wtl_free(r.scratch);
     wtl_free(r.bias);
@@ -268,10 +256,8 @@ int main(int argc, char **argv)
         }
     }
     o.native = wtl_native_of(isa);
-    peak_job peak = {o.native, memory_of(1 << 16), memory_of(1 << 16), memory_of(1 << 16)};
-    o.peak = &peak;
-    printf("One thread; dense is taken as %.2f of the peak beside it.\n\n", DENSE_SHARE);
-    printf("| layer | images | zeros %% | where | form | ms | GFLOP/s | peak | of dense |%s\n",
+    printf("| layer | images | zeros %% | where | form | ms | GFLOP/s | dense GFLOP/s | "
+           "speed-up |%s\n",
            o.verbose ? " layout |" : "");
     printf("| --- | --- | --- | --- | --- | --- | --- | --- | --- |%s\n",
            o.verbose ? " --- |" : "");
@@ -284,8 +270,5 @@ int main(int argc, char **argv)
             bench_layer(&o, &LAYERS[i]);
         }
     }
-    wtl_free(peak.x);
-    wtl_free(peak.w);
-    wtl_free(peak.y);
     return 0;
 }
