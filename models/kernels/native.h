@@ -21,7 +21,8 @@ enum { WTL_BLOCK_CHANNELS = 16 };
 #define WTL_NATIVE_FAMILIES(EACH)                                                              \
     EACH(tile)                                                                                 \
     EACH(reorder)                                                                              \
-    EACH(winograd)
+    EACH(winograd)                                                                             \
+    EACH(sparse)
 
 typedef struct wtl_native {
     wtl_isa isa;
