@@ -21,6 +21,7 @@ typedef struct wtl_native {
     wtl_isa isa;
     const struct wtl_tile_kernels *tile;
     const struct wtl_reorder_kernels *reorder;
+    const struct wtl_pool_kernels *pool;
 } wtl_native;
 
 /* The kernels for `isa`, or the best for this processor up to it. */
