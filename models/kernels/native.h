@@ -22,7 +22,7 @@ enum { WTL_BLOCK_CHANNELS = 16 };
     EACH(tile)                                                                                 \
     EACH(reorder)                                                                              \
     EACH(winograd)                                                                             \
-    EACH(pool)                                                                             \
+    EACH(pool)                                                                                 \
     EACH(sparse)
 
 typedef struct wtl_native {

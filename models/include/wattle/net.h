@@ -43,6 +43,8 @@ typedef struct wtl_net_options {
     int threads; /* 0: one */
     wtl_engine engine;
     wtl_isa isa;         /* of the native engine: the most it may use */
+    bool no_winograd;    /* native engine: no convolution by Winograd's F(4x4,3x3), whose errors
+                            are about three times larger */
     bool training;       /* plan for backward; auxiliary heads are part of the net */
     bool no_fusion;      /* keep ReLU apart from its producer (for tests) */
     bool input_gradient; /* backward also computes d loss / d input */
