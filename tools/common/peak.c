@@ -125,7 +125,7 @@ wtl_peak_isa wtl_peak_widest(void)
 
 double wtl_peak_flops(wtl_peak_isa isa, int threads, double seconds)
 {
-    enum { ROUNDS = 100000 }; /* some milliseconds: long beside the start of the threads */
+    enum { ROUNDS = 1000000 }; /* 2 ms and more: long beside the start of the threads */
     fma_kernel *kernel = isas[isa].kernel;
     double best = 0.0, begin = wtl_peak_now(), end = begin;
     volatile float sink;
@@ -205,7 +205,7 @@ static uint32_t sweep(const arrays *all, wtl_peak_stream stream, int part, int p
 
 static double best_rate(const arrays *all, wtl_peak_stream stream, int threads, double seconds)
 {
-    enum { LEAST_BYTES = 32 << 20 }; /* of a timed run: about a millisecond */
+    enum { LEAST_BYTES = 256 << 20 }; /* of a timed run: some milliseconds */
     double moved = (double)all->count * sizeof(float) * ((double)stream + 1.0), best = 0.0;
     int times = moved < LEAST_BYTES ? (int)(LEAST_BYTES / moved) + 1 : 1;
     double begin = wtl_peak_now(), end = begin;
