@@ -53,6 +53,7 @@ typedef struct wtl_node {
     int first_param, param_count;
     float *value[WTL_MAX_LAYER_PARAMS], *gradient[WTL_MAX_LAYER_PARAMS];
     char kernel[96];
+    double seconds[2]; /* of the latest forward and backward under a clock */
 } wtl_node;
 
 struct wtl_net {
@@ -74,7 +75,9 @@ struct wtl_net {
     int block_count;
     char *arena;
     size_t arena_bytes, unshared_bytes;
-    float stat_momentum; /* < 0: each layer's own */
+    float stat_momentum;            /* < 0: each layer's own */
+    double (*clock)(void *context); /* NULL: layers are not timed */
+    void *clock_context;
 };
 
 /* Decide homes, fusions and nodes; needs def, options, shapes. */

@@ -22,13 +22,20 @@ static wtl_layer_run run_of(const wtl_net *net, const wtl_node *node, int n, boo
                            .gradient = node->gradient};
 }
 
+static double clock_of(const wtl_net *net)
+{
+    return net->clock ? net->clock(net->clock_context) : 0.0;
+}
+
 void wtl_net_forward(wtl_net *net, int n, wtl_run_mode mode, uint64_t step)
 {
     for (int e = 0; e < net->node_count; e++) {
         wtl_node *node = &net->nodes[e];
         wtl_layer_run run = run_of(net, node, n, mode == WTL_RUN_TRAINING, step);
         run.scratch = node->scratch[0];
+        double start = clock_of(net);
         node->ops->forward(node->state, &run, node->x, node->y);
+        node->seconds[0] = clock_of(net) - start;
     }
 }
 
@@ -55,7 +62,9 @@ void wtl_net_backward(wtl_net *net, int n)
     wtl_clear(net->options.threads, net->gradients, net->gradient_bytes / sizeof(float));
     for (int e = net->node_count - 1; e >= 0; e--) {
         if (net->nodes[e].backward) {
+            double start = clock_of(net);
             backward_node(net, &net->nodes[e], n);
+            net->nodes[e].seconds[1] = clock_of(net) - start;
         }
     }
 }
