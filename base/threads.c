@@ -12,13 +12,13 @@
 #include <xmmintrin.h>
 #endif
 
+/* Where OMP_PROC_BIND has bound this very thread to one processor, OpenMP knows of the others. */
 int wtl_threads_available(void)
 {
     cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0) {
-        return CPU_COUNT(&set);
-    }
-    return omp_get_num_procs() > 0 ? omp_get_num_procs() : 1;
+    int here = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 0;
+    int known = omp_get_num_procs(), most = known > here ? known : here;
+    return most > 0 ? most : 1;
 }
 
 void wtl_flush_denormals(void)
