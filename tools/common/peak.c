@@ -127,7 +127,7 @@ double wtl_peak_flops(wtl_peak_isa isa, int threads, double seconds)
 {
     enum { ROUNDS = 1000000 }; /* 2 ms and more: long beside the start of the threads */
     fma_kernel *kernel = isas[isa].kernel;
-    double best = 0.0, begin = wtl_peak_now(), end = begin;
+    double best = 0.0, begin = wtl_peak_now(), end;
     volatile float sink;
     do {
         double start = wtl_peak_now();
@@ -208,7 +208,7 @@ static double best_rate(const arrays *all, wtl_peak_stream stream, int threads, 
     enum { LEAST_BYTES = 256 << 20 }; /* of a timed run: some milliseconds */
     double moved = (double)all->count * sizeof(float) * ((double)stream + 1.0), best = 0.0;
     int times = moved < LEAST_BYTES ? (int)(LEAST_BYTES / moved) + 1 : 1;
-    double begin = wtl_peak_now(), end = begin;
+    double begin = wtl_peak_now(), end;
     volatile uint32_t sink;
     bool warm = false;
     do {
