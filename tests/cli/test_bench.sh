@@ -42,6 +42,13 @@ expect 0 bench $dense $quick --batches 2 --train --repeats 2 --json
 in_output '"pass": "training"'
 in_output '"repeats": 2'
 in_output '"step_seconds"'
+# Of two values median and mean are halfway, and the deviation is their distance by root 2.
+sed -nE 's/^ +"(median|mean|sd|least|most)": ([0-9.e-]+),?$/\1 \2/p' out |
+    awk '{ v[$1] = $2 } function far(a, b) { return (a - b)^2 > 1e-12 * b^2 }
+        END { half = (v["least"] + v["most"]) / 2
+            exit far(v["median"], half) || far(v["mean"], half) ||
+                (v["sd"] * sqrt(2) - (v["most"] - v["least"]))^2 > 1e-10 * half^2 }' ||
+    fail "statistics: $(grep -A 6 '"seconds": {' out)"
 [ "$(grep -oE '"flops": [0-9.]+' out | grep -v ' 0.0' | tr '\n' ' ')" = \
     '"flops": 43008.0 "flops": 18432.0 "flops": 2048.0 "flops": 4096.0 "flops": 18432.0 ' ] ||
     fail "operations of training: $(grep flops out)"
