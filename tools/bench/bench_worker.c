@@ -97,13 +97,28 @@ static void plan_training(worker *w, const wtl_netdef *def, int threads)
     check(wtl_optimizer_create(&w->optimizer, w->net, &sgd, &err), &err);
 }
 
-/* The net that is folded is planned for one image, so that it takes little memory. */
+static bool has_batchnorm(const wtl_netdef *def)
+{
+    for (int i = 0; i < def->layer_count; i++) {
+        if (def->layers[i].kind == WTL_LAYER_BATCHNORM) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A net that is folded is planned for one image, so that it takes little memory. */
 static void plan_inference(worker *w, const wtl_netdef *def, int threads)
 {
     wtl_error err;
     const wtl_net_options one = {.batch = 1, .threads = threads},
                           plan = {.batch = w->batch, .threads = threads};
     wtl_net *whole;
+    if (!has_batchnorm(def)) {
+        check(wtl_net_create(&w->net, def, &plan, &err), &err);
+        wtl_net_init(w->net, SEED);
+        return;
+    }
     check(wtl_net_create(&whole, def, &one, &err), &err);
     wtl_net_init(whole, SEED);
     check(wtl_net_fold(&w->net, whole, &plan, &err), &err);
