@@ -4,13 +4,15 @@
 #define DECLARE(set)                                                                           \
     extern const struct wtl_tile_kernels wtl_##set##_tile;                                     \
     extern const struct wtl_reorder_kernels wtl_##set##_reorder;                               \
-    extern const struct wtl_pool_kernels wtl_##set##_pool
+    extern const struct wtl_pool_kernels wtl_##set##_pool;                                     \
+    extern const struct wtl_lrn_kernels wtl_##set##_lrn
 #define TABLE(which, set)                                                                      \
     [which] = {                                                                                \
         .isa = (which),                                                                        \
         .tile = &wtl_##set##_tile,                                                             \
         .reorder = &wtl_##set##_reorder,                                                       \
         .pool = &wtl_##set##_pool,                                                             \
+        .lrn = &wtl_##set##_lrn,                                                               \
     }
 
 DECLARE(plain);

@@ -22,6 +22,7 @@ typedef struct wtl_native {
     const struct wtl_tile_kernels *tile;
     const struct wtl_reorder_kernels *reorder;
     const struct wtl_pool_kernels *pool;
+    const struct wtl_lrn_kernels *lrn;
 } wtl_native;
 
 /* The kernels for `isa`, or the best for this processor up to it. */

@@ -123,6 +123,23 @@ static void average_pooling_follows_the_reference(void **state)
     }
 }
 
+/* ---- local response normalisation ---- */
+
+static void lrn_windows_cross_blocks(void **state)
+{
+    (void)state;
+    static const wtl_lrn_options options[] = {
+        {5, 1e-4f, 0.75f, 1}, {5, 2, 0.75f, 2},  {3, 4, 0.75f, 0.5f}, {1, 1, 0.75f, 1},
+        {7, 3, 0.5f, 1},      {35, 3, 0.75f, 2}, {9, 3, 1, 2},        {5, 1, 0, 3},
+    };
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
+        wtl_layer_case c = {
+            .ops = &wtl_lrn_ops, .def.as.lrn = options[i], .in = {{1, 3, i ? 7 : 131}}};
+        /* some ten float roundings, and powf's own */
+        check_channels(c, 2e-6);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -130,6 +147,7 @@ int main(void)
         WTL_TEST(equal_maxima_and_nans_go_where_the_reference_sends_them),
         WTL_TEST(windows_too_large_for_a_byte_are_not_run_in_blocks),
         WTL_TEST(average_pooling_follows_the_reference),
+        WTL_TEST(lrn_windows_cross_blocks),
     };
     return WTL_RUN("blocked", tests);
 }
