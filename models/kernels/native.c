@@ -5,7 +5,8 @@
     extern const struct wtl_tile_kernels wtl_##set##_tile;                                     \
     extern const struct wtl_reorder_kernels wtl_##set##_reorder;                               \
     extern const struct wtl_pool_kernels wtl_##set##_pool;                                     \
-    extern const struct wtl_lrn_kernels wtl_##set##_lrn
+    extern const struct wtl_lrn_kernels wtl_##set##_lrn;                                       \
+    extern const struct wtl_batchnorm_kernels wtl_##set##_batchnorm
 #define TABLE(which, set)                                                                      \
     [which] = {                                                                                \
         .isa = (which),                                                                        \
@@ -13,6 +14,7 @@
         .reorder = &wtl_##set##_reorder,                                                       \
         .pool = &wtl_##set##_pool,                                                             \
         .lrn = &wtl_##set##_lrn,                                                               \
+        .batchnorm = &wtl_##set##_batchnorm,                                                   \
     }
 
 DECLARE(plain);
