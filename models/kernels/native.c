@@ -1,8 +1,10 @@
 /* native.c - which instruction sets there are, and which this processor has. */
 #include "native.h"
 
-#define DECLARE(isa)      extern const struct wtl_tile_kernels wtl_##isa##_tile
-#define TABLE(which, isa) [which] = {which, &wtl_##isa##_tile}
+#define DECLARE(isa)                                                                           \
+    extern const struct wtl_tile_kernels wtl_##isa##_tile;                                     \
+    extern const struct wtl_dense_kernels wtl_##isa##_dense
+#define TABLE(which, isa) [which] = {which, &wtl_##isa##_tile, &wtl_##isa##_dense}
 
 DECLARE(plain);
 #if defined WTL_X86

@@ -20,6 +20,7 @@ enum { WTL_BLOCK_CHANNELS = 16 };
 typedef struct wtl_native {
     wtl_isa isa;
     const struct wtl_tile_kernels *tile;
+    const struct wtl_dense_kernels *dense;
 } wtl_native;
 
 /* The kernels for `isa`, or the best for this processor up to it. */
