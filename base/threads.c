@@ -1,11 +1,9 @@
 /* threads.c - compute threads and their floating-point mode. */
-#define _GNU_SOURCE
 #include "wattle/threads.h"
 #include "wattle/file.h"
 #include "wattle/memory.h"
 
 #include <omp.h>
-#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #if defined(__x86_64__)
@@ -14,10 +12,8 @@
 
 int wtl_threads_available(void)
 {
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0) {
-        return CPU_COUNT(&set);
-    }
+    /* Not sched_getaffinity(): where OpenMP binds its threads, the first may run on one processor
+     * alone. */
     return omp_get_num_procs() > 0 ? omp_get_num_procs() : 1;
 }
 

@@ -16,7 +16,7 @@ typedef struct infer_args {
 static const wtl_option options[] = {
     {"top", NULL, "K", "classes to show for each picture (default 5)", "Options",
      WTL_OPTION_INT, 'k', ARG(top), 1, 100000, NULL},
-    {"engine", NULL, "NAME", "blas or reference (plain loops, slow; default blas)", NULL,
+    {"engine", NULL, "NAME", "native, blas or reference (plain loops, slow)", NULL,
      WTL_OPTION_CHOICE, 0, ARG(engine), 0, 0, wtl_engine_words},
     {0},
 };

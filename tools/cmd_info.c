@@ -24,7 +24,7 @@ static const wtl_option options[] = {
      ARG(kernels), 0, 0, NULL},
     {"batch", "batch-size", "N", "images in a batch, for memory and kernels (default 1)", NULL,
      WTL_OPTION_INT, 'b', ARG(batch), 1, 65536, NULL},
-    {"engine", NULL, "NAME", "blas or reference (default blas)", NULL, WTL_OPTION_CHOICE, 0,
+    {"engine", NULL, "NAME", "native (default), blas or reference", NULL, WTL_OPTION_CHOICE, 0,
      ARG(engine), 0, 0, wtl_engine_words},
     {0},
 };

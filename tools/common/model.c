@@ -6,7 +6,8 @@
 
 #include <stdio.h>
 
-const char *const wtl_engine_words[] = {[WTL_ENGINE_BLAS] = "blas",
+const char *const wtl_engine_words[] = {[WTL_ENGINE_NATIVE] = "native",
+                                        [WTL_ENGINE_BLAS] = "blas",
                                         [WTL_ENGINE_REFERENCE] = "reference",
                                         [WTL_ENGINE_COUNT] = NULL};
 

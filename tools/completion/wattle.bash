@@ -35,7 +35,7 @@ _wattle()
         --optimizer | --opt) words='sgd nesterov adam' ;;
         --schedule | --lr-scheduler) words='constant step cosine onecycle' ;;
         --augment) words='none flip cifar imagenet caffe' ;;
-        --engine) words='blas reference' ;;
+        --engine) words='native blas reference' ;;
         --hw | --against-hw | --hw-show) words=$(_wattle_hardware "${COMP_WORDS[0]}") ;;
         --method | --methods | -m) words=$(_wattle_methods "${COMP_WORDS[0]}") ;;
         --allocation) words='least-error equal-error by-energy' ;;

@@ -94,6 +94,15 @@ WTL_API wtl_status wtl_net_copy_params(wtl_net *to, wtl_net *from,
 WTL_API wtl_status wtl_net_fold(wtl_net **out, wtl_net *net, const wtl_net_options *options,
                                 wtl_error *err) WTL_MUST_CHECK;
 
+/* Prepare an inference net for many runs with the weights it has now: each layer chooses its
+ * kernel by them (zeros may pay) and lays them out for it. After a weight or bias was changed,
+ * call it again, or wtl_net_thaw(); until then runs may use the old values.
+ *   WTL_E_ARG    the net was planned for training
+ *   WTL_E_NOMEM  out of memory; the net runs as before */
+WTL_API wtl_status wtl_net_freeze(wtl_net *net, wtl_error *err) WTL_MUST_CHECK;
+/* Back to weights that may change between runs. */
+WTL_API void wtl_net_thaw(wtl_net *net);
+
 /* ---- running ---- */
 
 /* Where to put the images: [batch, C, H, W]. Kept by forward and backward. */
@@ -156,6 +165,7 @@ typedef struct wtl_net_memory {
     size_t gradients;   /* of parameters */
     size_t activations; /* arena: outputs, their gradients, what layers save, scratch */
     size_t unshared;    /* what the arena would take without sharing */
+    size_t frozen;      /* weights laid out anew by wtl_net_freeze(), and its scratch */
 } wtl_net_memory;
 
 WTL_API wtl_net_memory wtl_net_memory_of(const wtl_net *net);
