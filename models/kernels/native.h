@@ -23,7 +23,10 @@ enum { WTL_BLOCK_CHANNELS = 16 };
     EACH(reorder)                                                                              \
     EACH(winograd)                                                                             \
     EACH(pool)                                                                                 \
-    EACH(sparse)
+    EACH(sparse)                                                                               \
+    EACH(lrn)                                                                                  \
+    EACH(batchnorm)                                                                            \
+    EACH(dense)
 
 typedef struct wtl_native {
     wtl_isa isa;
