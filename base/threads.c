@@ -1,23 +1,18 @@
 /* threads.c - compute threads and their floating-point mode. */
-#define _GNU_SOURCE
 #include "wattle/threads.h"
 #include "wattle/file.h"
 #include "wattle/memory.h"
 
 #include <omp.h>
-#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #if defined(__x86_64__)
 #include <xmmintrin.h>
 #endif
 
+/* Where OMP_PROC_BIND has bound this very thread to one processor, OpenMP knows of the others. */
 int wtl_threads_available(void)
 {
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0) {
-        return CPU_COUNT(&set);
-    }
     return omp_get_num_procs() > 0 ? omp_get_num_procs() : 1;
 }
 

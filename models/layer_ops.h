@@ -45,6 +45,7 @@ typedef struct wtl_layer_plan {
     /* Maps in blocks of 16 channels (native.h) rather than NCHW; only if ops->blocks says that
      * the layer can. Both are equal but for a conv, which may read a plain image. */
     bool blocked_in, blocked_out;
+    bool no_winograd;     /* only kernels that sum in the usual way */
     bool training;        /* whether backward will be called */
     bool input_gradient;  /* whether backward will be asked for dx */
     wtl_activation fused; /* applied to y at the end of forward, only if ops->fuses; its
@@ -54,6 +55,13 @@ typedef struct wtl_layer_plan {
     size_t saved_bytes;   /* kept from forward to backward (argmax, batch statistics, ...) */
     const char *kernel;   /* static text for `wattle info --kernels`; NULL: the kind's word */
 } wtl_layer_plan;
+
+/* What a layer needs for inference with frozen weights. */
+typedef struct wtl_frozen_plan {
+    size_t bytes;         /* of what it makes of the weights; 0: nothing */
+    size_t scratch_bytes; /* in place of the plan's */
+    const char *kernel;   /* NULL: as before */
+} wtl_frozen_plan;
 
 /* What a layer is given in a run. */
 typedef struct wtl_layer_run {
@@ -66,6 +74,7 @@ typedef struct wtl_layer_run {
     int layer;           /* index in the net */
     void *scratch;
     void *saved;
+    const void *frozen;     /* what freeze() made of the weights; NULL: they may change */
     float *const *value;    /* the layer's parameters, in the order of params() */
     float *const *gradient; /* backward adds to these; NULL entries for statistics */
     /* Floats between the images of each map; a dx may lie elsewhere than its x. */
@@ -96,11 +105,19 @@ typedef struct wtl_layer_ops {
     /* Whether the layer can run on maps in blocks of channels; NULL: it cannot. */
     bool (*blocks)(const wtl_layer_def *def, const wtl_shape *in, int input_count,
                    wtl_shape out);
+    /* Of layers that write blocks whatever they are given: whether it is best to read an NCHW
+     * input of this shape as it is. NULL for the others, which follow their inputs. */
+    bool (*reads_plain)(const wtl_layer_def *def, wtl_shape in);
     uint64_t (*macs)(const wtl_layer_def *def, wtl_shape in, wtl_shape out); /* NULL: 0 */
     /* Fill `state` (zeroed, state_bytes) and the plan's last three fields. Owns no memory.
      * NULL: nothing to set up. */
     wtl_status (*setup)(void *state, const wtl_layer_def *def, wtl_layer_plan *plan,
                         wtl_error *err);
+    /* For inference with weights that stay as they are: choose the kernel by the values in
+     * run->value (`state` keeps the choice) and say what it needs; then fill `frozen`. Both NULL:
+     * nothing to gain. */
+    void (*plan_frozen)(void *state, const wtl_layer_run *run, wtl_frozen_plan *plan);
+    void (*freeze)(const void *state, const wtl_layer_run *run, void *frozen);
     void (*forward)(const void *state, const wtl_layer_run *run, const float *const *x,
                     float *y);
     /* Overwrites dx[i] unless it is NULL; adds to run->gradient. dy has the fused

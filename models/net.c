@@ -227,6 +227,7 @@ static wtl_status build(wtl_net *net, const wtl_netdef *def, wtl_error *err)
         status = wtl_net_plan_graph(net, err);
     }
     if (status == WTL_OK) {
+        wtl_net_plan_layout(net);
         status = make_params(net, err);
     }
     if (status == WTL_OK) {
@@ -268,6 +269,11 @@ static void free_node(wtl_node *node)
     wtl_free(node->spare);
     wtl_free((void *)node->x);
     wtl_free((void *)node->dx);
+    wtl_free(node->copies);
+    wtl_free(node->copy_block);
+    wtl_free(node->adds);
+    wtl_free(node->x_image);
+    wtl_free(node->dx_image);
     wtl_free(node->state);
 }
 
@@ -290,6 +296,7 @@ void wtl_net_free(wtl_net *net)
     wtl_free_pages(net->values, net->value_bytes);
     wtl_free_pages(net->gradients, net->gradient_bytes);
     wtl_free_pages(net->arena, net->arena_bytes);
+    wtl_free_pages(net->frozen, net->frozen_bytes);
     wtl_free(net->nodes);
     wtl_free(net->places);
     wtl_free(net->blocks);
@@ -318,10 +325,12 @@ float *wtl_net_input(wtl_net *net)
 
 static const float *value_of(const wtl_net *net, int layer, wtl_shape *shape)
 {
+    int home = net->places[layer].home;
     if (shape) {
         *shape = net->shapes[layer];
     }
-    return wtl_net_block(net, net->places[net->places[layer].home].value);
+    return net->places[home].copied ? wtl_net_block(net, net->places[home].copy)
+                                    : wtl_net_value(net, home);
 }
 
 const float *wtl_net_output(const wtl_net *net, wtl_shape *shape)
@@ -346,12 +355,25 @@ void wtl_net_set_stat_momentum(wtl_net *net, float momentum)
     net->stat_momentum = momentum;
 }
 
+void wtl_net_set_clock(wtl_net *net, double (*seconds)(void *context), void *context)
+{
+    net->clock = seconds;
+    net->clock_context = context;
+}
+
+double wtl_net_layer_seconds(const wtl_net *net, int index, bool backward)
+{
+    int node = net->places[index].node;
+    return node < 0 ? 0.0 : net->nodes[node].seconds[backward];
+}
+
 wtl_net_memory wtl_net_memory_of(const wtl_net *net)
 {
     return (wtl_net_memory){.parameters = net->value_bytes,
                             .gradients = net->gradient_bytes,
                             .activations = net->arena_bytes,
-                            .unshared = net->unshared_bytes};
+                            .unshared = net->unshared_bytes,
+                            .frozen = net->frozen_bytes};
 }
 
 const char *wtl_net_kernel(const wtl_net *net, int index)

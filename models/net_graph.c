@@ -77,14 +77,20 @@ static wtl_status make_node(wtl_net *net, int i, wtl_node *node)
     node->spare = wtl_alloc(count, sizeof *node->spare);
     node->x = wtl_alloc(count, sizeof *node->x);
     node->dx = wtl_alloc(count, sizeof *node->dx);
+    node->copies = wtl_alloc(count, sizeof *node->copies);
+    node->copy_block = wtl_alloc(count, sizeof *node->copy_block);
+    node->adds = wtl_alloc(count, sizeof *node->adds);
+    node->x_image = wtl_alloc(count, sizeof *node->x_image);
+    node->dx_image = wtl_alloc(count, sizeof *node->dx_image);
     node->state = wtl_alloc(1, node->ops->state_bytes);
-    if (!node->in || !node->home || !node->spare || !node->x || !node->dx || !node->state) {
+    if (!node->in || !node->home || !node->spare || !node->x || !node->dx || !node->copies ||
+        !node->copy_block || !node->adds || !node->x_image || !node->dx_image || !node->state) {
         return WTL_E_NOMEM;
     }
     for (int j = 0; j < layer->input_count; j++) {
         node->in[j] = net->shapes[layer->inputs[j]];
         node->home[j] = net->places[layer->inputs[j]].home;
-        node->spare[j] = WTL_NO_BLOCK;
+        node->spare[j] = node->copy_block[j] = WTL_NO_BLOCK;
     }
     return WTL_OK;
 }
@@ -139,7 +145,9 @@ wtl_status wtl_net_plan_graph(wtl_net *net, wtl_error *err)
             net->places[i] = (wtl_place){.home = part ? i : WTL_NOT_IN_NET,
                                          .node = -1,
                                          .value = WTL_NO_BLOCK,
-                                         .gradient = WTL_NO_BLOCK};
+                                         .gradient = WTL_NO_BLOCK,
+                                         .within = -1,
+                                         .copy = WTL_NO_BLOCK};
         }
         count_readers(net, readers);
         place_layers(net, readers);

@@ -46,14 +46,21 @@ static wtl_status add_block(wtl_net *net, size_t bytes, int first, int last, boo
 static wtl_status output_bytes(const wtl_net *net, int layer, size_t *bytes, wtl_error *err)
 {
     wtl_shape s = net->shapes[layer];
-    if (!wtl_mul((size_t)s.c, (size_t)s.h, bytes) || !wtl_mul(*bytes, (size_t)s.w, bytes) ||
-        !wtl_mul(*bytes, (size_t)net->options.batch, bytes) ||
+    if (!wtl_mul(net->places[layer].image, (size_t)net->options.batch, bytes) ||
         !wtl_mul(*bytes, sizeof(float), bytes)) {
         return wtl_fail(err, WTL_E_RANGE, "%s: %s: %dx%dx%d for a batch of %d overflows",
                         net->def->name, net->def->layers[layer].name, s.c, s.h, s.w,
                         net->options.batch);
     }
     return WTL_OK;
+}
+
+void wtl_net_name_kernel(wtl_node *node, const char *kernel)
+{
+    snprintf(node->kernel, sizeof node->kernel, "%s%s", kernel ? kernel : node->ops->word,
+             node->plan.fused == WTL_ACTIVATION_RELU    ? ", relu fused"
+             : node->plan.fused == WTL_ACTIVATION_RELU6 ? ", relu6 fused"
+                                                        : "");
 }
 
 static wtl_status set_up_nodes(wtl_net *net, wtl_error *err)
@@ -74,6 +81,9 @@ static wtl_status set_up_nodes(wtl_net *net, wtl_error *err)
                                       .native = net->options.engine == WTL_ENGINE_NATIVE
                                                     ? wtl_native_of(net->options.isa)
                                                     : NULL,
+                                      .no_winograd = net->options.no_winograd,
+                                      .blocked_in = node->blocked_in,
+                                      .blocked_out = node->blocked_out,
                                       .training = net->options.training,
                                       .input_gradient = wants_dx,
                                       .fused = net->places[node->layer].fused};
@@ -83,11 +93,7 @@ static wtl_status set_up_nodes(wtl_net *net, wtl_error *err)
                 return wtl_fail_in(err, status, layer->name);
             }
         }
-        snprintf(node->kernel, sizeof node->kernel, "%s%s",
-                 node->plan.kernel ? node->plan.kernel : node->ops->word,
-                 node->plan.fused == WTL_ACTIVATION_RELU    ? ", relu fused"
-                 : node->plan.fused == WTL_ACTIVATION_RELU6 ? ", relu6 fused"
-                                                            : "");
+        wtl_net_name_kernel(node, node->plan.kernel);
     }
     return WTL_OK;
 }
@@ -113,7 +119,7 @@ static int last_use(const wtl_net *net, int layer)
                 continue;
             }
             head |= net->def->layers[reader->layer].kind == WTL_LAYER_SOFTMAX;
-            bool again = reader->backward && reader->ops->needs_x;
+            bool again = reader->backward && reader->ops->needs_x && !reader->copies[j];
             int use = again ? backward_time(net, e) : e;
             last = use > last ? use : last;
         }
@@ -121,8 +127,44 @@ static int last_use(const wtl_net *net, int layer)
     return head && last < between(net) ? between(net) : last;
 }
 
+/* A map that others are part of is there from the first of them on, for all of them. */
+static int first_write(const wtl_net *net, int layer, int *last)
+{
+    int first = net->places[layer].node < 0 ? 0 : net->places[layer].node;
+    *last = last_use(net, layer);
+    for (int i = 0; i < net->def->layer_count; i++) {
+        const wtl_place *part = &net->places[i];
+        if (part->home == i && part->within == layer) {
+            int use = last_use(net, i);
+            first = part->node < first ? part->node : first;
+            *last = use > *last ? use : *last;
+        }
+    }
+    return first;
+}
+
+static int last_gradient_use(const wtl_net *net, int home)
+{
+    int last = home == 0 ? end_time(net) : backward_time(net, net->places[home].node);
+    for (int i = 0; i < net->def->layer_count; i++) {
+        const wtl_place *part = &net->places[i];
+        if (part->home == i && part->within == home) {
+            int use = backward_time(net, part->node);
+            last = use > last ? use : last;
+        }
+    }
+    return last;
+}
+
+static size_t home_floats(const wtl_net *net, int home)
+{
+    return net->places[home].blocked ? wtl_blocked_count(net->shapes[home])
+                                     : wtl_shape_count(net->shapes[home]);
+}
+
 /* Gradients of an output with several readers: the first to run backward writes, each other
- * writes to a spare block which is added. */
+ * writes to a spare block which is added. A gradient in the layout that the node does not work
+ * in comes by way of a block, too. */
 static wtl_status plan_gradients(wtl_net *net, wtl_error *err)
 {
     for (int e = net->node_count - 1; e >= 0; e--) {
@@ -135,11 +177,19 @@ static wtl_status plan_gradients(wtl_net *net, wtl_error *err)
             if (!place->trained) {
                 continue;
             }
+            if (place->within == node->layer) { /* a part of dy is its gradient */
+                continue;
+            }
             wtl_status status = output_bytes(net, home, &bytes, err);
-            if (status == WTL_OK && place->gradient == WTL_NO_BLOCK) {
-                int last = home == 0 ? end_time(net) : backward_time(net, place->node);
-                status = add_block(net, bytes, now, last, false, &place->gradient, err);
-            } else if (status == WTL_OK) {
+            node->adds[j] = place->gradient != WTL_NO_BLOCK;
+            if (status == WTL_OK && !node->adds[j]) {
+                status = add_block(net, bytes, now, last_gradient_use(net, home), false,
+                                   &place->gradient, err);
+            }
+            if (status == WTL_OK && (node->adds[j] || node->copies[j])) {
+                bytes = (size_t)net->options.batch * sizeof(float) *
+                        (node->copies[j] ? wtl_net_copy_floats(net, node, j)
+                                         : home_floats(net, home));
                 status = add_block(net, bytes, now, now, true, &node->spare[j], err);
             }
             if (status != WTL_OK) {
@@ -150,19 +200,60 @@ static wtl_status plan_gradients(wtl_net *net, wtl_error *err)
     return WTL_OK;
 }
 
+/* Copies of inputs in the other layout: kept as long as the input would be. */
+static wtl_status plan_copies(wtl_net *net, int e, wtl_error *err)
+{
+    wtl_node *node = &net->nodes[e];
+    bool head = net->def->layers[node->layer].kind == WTL_LAYER_SOFTMAX;
+    int last = node->backward && node->ops->needs_x ? backward_time(net, e)
+               : head                               ? between(net)
+                                                    : e;
+    wtl_status status = WTL_OK;
+    for (int j = 0; status == WTL_OK && j < node->input_count; j++) {
+        size_t bytes;
+        if (!node->copies[j]) {
+            continue;
+        }
+        if (!wtl_mul(wtl_net_copy_floats(net, node, j),
+                     sizeof(float) * (size_t)net->options.batch, &bytes)) {
+            return wtl_fail(err, WTL_E_RANGE, "%s: memory for a batch of %d overflows",
+                            net->def->name, net->options.batch);
+        }
+        status = add_block(net, bytes, e, last, false, &node->copy_block[j], err);
+    }
+    return status;
+}
+
+/* Outputs that the caller sees in NCHW. */
+static wtl_status plan_outputs(wtl_net *net, wtl_error *err)
+{
+    wtl_status status = WTL_OK;
+    for (int i = 0; status == WTL_OK && i < net->def->layer_count; i++) {
+        wtl_place *place = &net->places[i];
+        if (place->copied) {
+            size_t bytes =
+                wtl_shape_count(net->shapes[i]) * (size_t)net->options.batch * sizeof(float);
+            status =
+                add_block(net, bytes, place->node, end_time(net), false, &place->copy, err);
+        }
+    }
+    return status;
+}
+
 static wtl_status plan_blocks(wtl_net *net, wtl_error *err)
 {
     wtl_status status = WTL_OK;
     size_t bytes;
     for (int i = 0; status == WTL_OK && i < net->def->layer_count; i++) {
         wtl_place *place = &net->places[i];
-        if (place->home != i) {
+        if (place->home != i || place->within >= 0) {
             continue;
         }
         status = output_bytes(net, i, &bytes, err);
         if (status == WTL_OK) {
-            status = add_block(net, bytes, place->node < 0 ? 0 : place->node, last_use(net, i),
-                               false, &place->value, err);
+            int last;
+            int first = first_write(net, i, &last);
+            status = add_block(net, bytes, first, last, false, &place->value, err);
         }
         bool head = net->def->layers[i].kind == WTL_LAYER_SOFTMAX;
         if (status == WTL_OK && head && net->options.training) {
@@ -173,8 +264,11 @@ static wtl_status plan_blocks(wtl_net *net, wtl_error *err)
     for (int e = 0; status == WTL_OK && e < net->node_count; e++) {
         wtl_node *node = &net->nodes[e];
         int back = backward_time(net, e);
-        status = add_block(net, node->plan.saved_bytes, e, node->backward ? back : e, false,
-                           &node->saved_block, err);
+        status = plan_copies(net, e, err);
+        if (status == WTL_OK) {
+            status = add_block(net, node->plan.saved_bytes, e, node->backward ? back : e, false,
+                               &node->saved_block, err);
+        }
         if (status == WTL_OK) {
             status = add_block(net, node->plan.scratch_bytes, e, e, true,
                                &node->scratch_block[0], err);
@@ -183,6 +277,9 @@ static wtl_status plan_blocks(wtl_net *net, wtl_error *err)
             status = add_block(net, node->plan.scratch_bytes, back, back, true,
                                &node->scratch_block[1], err);
         }
+    }
+    if (status == WTL_OK) {
+        status = plan_outputs(net, err);
     }
     return status == WTL_OK ? plan_gradients(net, err) : status;
 }
@@ -277,29 +374,41 @@ static bool overwritten_before_backward(const wtl_net *net, const wtl_block *val
     return false;
 }
 
+static void bind_inputs(wtl_net *net, wtl_node *node)
+{
+    for (int j = 0; j < node->input_count; j++) {
+        int home = node->home[j];
+        bool copies = node->copies[j], by_way = node->spare[j] != WTL_NO_BLOCK;
+        size_t own = copies ? wtl_net_copy_floats(net, node, j) : home_floats(net, home);
+        node->x[j] =
+            copies ? wtl_net_block(net, node->copy_block[j]) : wtl_net_value(net, home);
+        node->x_image[j] = copies ? own : net->places[home].image;
+        node->dx[j] = !node->backward || !net->places[home].trained ? NULL
+                      : by_way ? wtl_net_block(net, node->spare[j])
+                               : wtl_net_gradient(net, home);
+        node->dx_image[j] = by_way ? own : net->places[home].image;
+    }
+}
+
 static void bind_pointers(wtl_net *net)
 {
     for (int i = 0; i < net->def->layer_count; i++) {
         wtl_place *place = &net->places[i];
-        if (place->home == i) {
-            place->kept = !overwritten_before_backward(net, &net->blocks[place->value]);
+        if (place->copied) {
+            place->kept = true;
+        } else if (place->home == i && place->within < 0) {
+            place->kept = !place->blocked &&
+                          !overwritten_before_backward(net, &net->blocks[place->value]);
         }
     }
     for (int e = 0; e < net->node_count; e++) {
         wtl_node *node = &net->nodes[e];
-        const wtl_place *place = &net->places[node->layer];
-        node->y = wtl_net_block(net, place->value);
-        node->dy = wtl_net_block(net, place->gradient);
+        node->y = wtl_net_value(net, node->layer);
+        node->dy = wtl_net_gradient(net, node->layer);
         node->scratch[0] = wtl_net_block(net, node->scratch_block[0]);
         node->scratch[1] = wtl_net_block(net, node->scratch_block[1]);
         node->saved = wtl_net_block(net, node->saved_block);
-        for (int j = 0; j < node->input_count; j++) {
-            const wtl_place *from = &net->places[node->home[j]];
-            node->x[j] = wtl_net_block(net, from->value);
-            node->dx[j] = !node->backward || !from->trained ? NULL
-                          : node->spare[j] == WTL_NO_BLOCK  ? wtl_net_block(net, from->gradient)
-                                                           : wtl_net_block(net, node->spare[j]);
-        }
+        bind_inputs(net, node);
         for (int p = 0; p < node->param_count; p++) {
             node->value[p] = net->params[node->first_param + p].value;
             node->gradient[p] = net->params[node->first_param + p].gradient;
@@ -309,9 +418,9 @@ static void bind_pointers(wtl_net *net)
 
 wtl_status wtl_net_plan_memory(wtl_net *net, wtl_error *err)
 {
-    size_t most_blocks = 2 * (size_t)net->def->layer_count + 3 * (size_t)net->node_count;
+    size_t most_blocks = 3 * (size_t)net->def->layer_count + 3 * (size_t)net->node_count;
     for (int e = 0; e < net->node_count; e++) {
-        most_blocks += (size_t)net->nodes[e].input_count;
+        most_blocks += 2 * (size_t)net->nodes[e].input_count;
     }
     net->blocks = wtl_alloc(most_blocks, sizeof *net->blocks);
     wtl_status status = net->blocks

@@ -51,7 +51,7 @@ static const wtl_option options[] = {
      0, ARG(images), 1, 1e9, NULL},
     {"workers", NULL, "N", "decoding threads (default 1)", NULL, WTL_OPTION_INT, 'j',
      ARG(workers), 1, 256, NULL},
-    {"engine", NULL, "NAME", "blas or reference (plain loops, slow; default blas)", NULL,
+    {"engine", NULL, "NAME", "native, blas or reference (plain loops, slow)", NULL,
      WTL_OPTION_CHOICE, 0, ARG(engine), 0, 0, wtl_engine_words},
     {"in-order", NULL, NULL, "layers in the network's order, not the costliest first", "Output",
      WTL_OPTION_FLAG, 0, ARG(in_order), 0, 0, NULL},

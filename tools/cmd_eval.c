@@ -21,7 +21,7 @@ static const wtl_option options[] = {
      ARG(data), 0, 0, NULL},
     {"batch", "batch-size", "N", "images in a batch (default 128)", NULL, WTL_OPTION_INT, 'b',
      ARG(batch), 1, 65536, NULL},
-    {"engine", NULL, "NAME", "blas or reference (plain loops, slow; default blas)", NULL,
+    {"engine", NULL, "NAME", "native, blas or reference (plain loops, slow)", NULL,
      WTL_OPTION_CHOICE, 0, ARG(engine), 0, 0, wtl_engine_words},
     {"workers", NULL, "N", "decoding threads (default 1)", NULL, WTL_OPTION_INT, 'j',
      ARG(workers), 1, 256, NULL},
@@ -142,6 +142,9 @@ static int run(const wtl_command *command, int argc, char **argv)
                             .engine = (wtl_engine)args.engine};
     wtl_signals_catch();
     wtl_status status = wtl_model_load(&model, file, plan, &err);
+    if (status == WTL_OK) {
+        status = wtl_net_freeze(model.net, &err);
+    }
     if (status == WTL_OK) {
         wtl_dataset_options split = wtl_split_of(model.checkpoint);
         if (wtl_option_given(&parsed, "seed")) {

@@ -16,7 +16,7 @@ typedef struct infer_args {
 static const wtl_option options[] = {
     {"top", NULL, "K", "classes to show for each picture (default 5)", "Options",
      WTL_OPTION_INT, 'k', ARG(top), 1, 100000, NULL},
-    {"engine", NULL, "NAME", "blas or reference (plain loops, slow; default blas)", NULL,
+    {"engine", NULL, "NAME", "native, blas or reference (plain loops, slow)", NULL,
      WTL_OPTION_CHOICE, 0, ARG(engine), 0, 0, wtl_engine_words},
     {0},
 };
@@ -149,7 +149,9 @@ static int run(const wtl_command *command, int argc, char **argv)
     wtl_model model;
     wtl_net_options plan = {
         .batch = 1, .threads = parsed.common.threads, .engine = (wtl_engine)args.engine};
-    if (wtl_model_load(&model, parsed.words[0], plan, &err) != WTL_OK) {
+    if (wtl_model_load(&model, parsed.words[0], plan, &err) != WTL_OK ||
+        wtl_net_freeze(model.net, &err) != WTL_OK) {
+        wtl_model_clear(&model);
         return wtl_cli_report(&err);
     }
     int code = classify(command, &model, &parsed, args.top);

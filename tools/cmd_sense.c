@@ -34,7 +34,7 @@ static const wtl_option options[] = {
      WTL_OPTION_TEXT, 0, ARG(layers), 0, 0, NULL},
     {"batch", "batch-size", "N", "images in a batch (default 128)", "Running", WTL_OPTION_INT,
      'b', ARG(batch), 1, 65536, NULL},
-    {"engine", NULL, "NAME", "blas or reference (plain loops, slow; default blas)", NULL,
+    {"engine", NULL, "NAME", "native, blas or reference (plain loops, slow)", NULL,
      WTL_OPTION_CHOICE, 0, ARG(engine), 0, 0, wtl_engine_words},
     {"csv", NULL, NULL, "print CSV: parameter,sparsity,top1,top5,loss", "Output",
      WTL_OPTION_FLAG, 0, ARG(csv), 0, 0, NULL},

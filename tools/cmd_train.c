@@ -95,7 +95,7 @@ static const wtl_option options[] = {
     {"workers", NULL, "N", "decoding threads (default 1)", NULL, WTL_OPTION_INT, 'j',
      ARG(o.workers), 1, 256, NULL},
 
-    {"engine", NULL, "NAME", "blas or reference (plain loops, slow; default blas)", "Running",
+    {"engine", NULL, "NAME", "native, blas or reference (plain loops, slow)", "Running",
      WTL_OPTION_CHOICE, 0, ARG(engine), 0, 0, wtl_engine_words},
     {"save-minutes", NULL, "M", "minutes between two checkpoints (default 5)", NULL,
      WTL_OPTION_DOUBLE, 0, ARG(o.save_minutes), 1e-4, 1e6, NULL},

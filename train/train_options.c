@@ -21,7 +21,7 @@ void wtl_train_defaults(wtl_train_options *options)
 }
 
 static const char *const schedule_words[] = {"constant", "step", "cosine", "onecycle", NULL};
-static const char *const engine_words[] = {"blas", "reference", NULL};
+static const char *const engine_words[] = {"native", "blas", "reference", NULL};
 
 #define AT(member) offsetof(wtl_train_options, member)
 #define BELOW_ONE  0.9999999999

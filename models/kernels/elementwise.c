@@ -95,3 +95,39 @@ void wtl_clear(int threads, float *values, size_t count)
         memset(values + begin, 0, (size_t)(end - begin) * sizeof *values);
     }
 }
+
+/* Maps that lie close are one array. */
+static bool close_together(int n, size_t count, size_t a, size_t b)
+{
+    return n == 1 || (a == count && b == count);
+}
+
+void wtl_activation_gradient_maps(int threads, int n, size_t count, const float *y,
+                                  size_t y_image, float *dy, size_t dy_image,
+                                  wtl_activation activation)
+{
+    if (close_together(n, count, y_image, dy_image)) {
+        wtl_activation_gradient(threads, y, dy, (size_t)n * count, activation);
+        return;
+    }
+    int parts = n < threads ? n : threads;
+#pragma omp parallel for num_threads(parts) schedule(static) if (parts > 1)
+    for (int i = 0; i < n; i++) {
+        wtl_activation_gradient(1, y + (size_t)i * y_image, dy + (size_t)i * dy_image, count,
+                                activation);
+    }
+}
+
+void wtl_accumulate_maps(int threads, int n, size_t count, float *sum, size_t sum_image,
+                         const float *more, size_t more_image)
+{
+    if (close_together(n, count, sum_image, more_image)) {
+        wtl_accumulate(threads, sum, more, (size_t)n * count);
+        return;
+    }
+    int parts = n < threads ? n : threads;
+#pragma omp parallel for num_threads(parts) schedule(static) if (parts > 1)
+    for (int i = 0; i < n; i++) {
+        wtl_accumulate(1, sum + (size_t)i * sum_image, more + (size_t)i * more_image, count);
+    }
+}

@@ -1,22 +1,24 @@
 /* native.c - which instruction sets there are, and which this processor has. */
 #include "native.h"
 
-#define DECLARE(isa)                                                                           \
-    extern const struct wtl_tile_kernels wtl_##isa##_tile;                                     \
-    extern const struct wtl_winograd_kernels wtl_##isa##_winograd
-#define TABLE(which, isa) [which] = {which, &wtl_##isa##_tile, &wtl_##isa##_winograd}
+#define PLAIN(family)  extern const struct wtl_##family##_kernels wtl_plain_##family;
+#define AVX2(family)   extern const struct wtl_##family##_kernels wtl_avx2_##family;
+#define AVX512(family) extern const struct wtl_##family##_kernels wtl_avx512_##family;
+WTL_NATIVE_FAMILIES(PLAIN)
+WTL_NATIVE_FAMILIES(AVX2)
+WTL_NATIVE_FAMILIES(AVX512)
+#undef PLAIN
+#undef AVX2
+#undef AVX512
 
-DECLARE(plain);
-#if defined WTL_X86
-DECLARE(avx2);
-DECLARE(avx512);
-#endif
-
+#define PLAIN(family)  .family = &wtl_plain_##family,
+#define AVX2(family)   .family = &wtl_avx2_##family,
+#define AVX512(family) .family = &wtl_avx512_##family,
 static const wtl_native TABLES[] = {
-    TABLE(WTL_ISA_PLAIN, plain),
+    [WTL_ISA_PLAIN] = {.isa = WTL_ISA_PLAIN, WTL_NATIVE_FAMILIES(PLAIN)},
 #if defined WTL_X86
-    TABLE(WTL_ISA_AVX2, avx2),
-    TABLE(WTL_ISA_AVX512, avx512),
+    [WTL_ISA_AVX2] = {.isa = WTL_ISA_AVX2, WTL_NATIVE_FAMILIES(AVX2)},
+    [WTL_ISA_AVX512] = {.isa = WTL_ISA_AVX512, WTL_NATIVE_FAMILIES(AVX512)},
 #endif
 };
 

@@ -16,11 +16,23 @@
 
 enum { WTL_BLOCK_CHANNELS = 16 };
 
-/* A member a file of native/: its functions, in a table of the type its header declares. */
+/* A family a file of native/: its functions, in a table of type wtl_FAMILY_kernels that its
+ * header declares. */
+#define WTL_NATIVE_FAMILIES(EACH)                                                              \
+    EACH(tile)                                                                                 \
+    EACH(reorder)                                                                              \
+    EACH(winograd)                                                                             \
+    EACH(pool)                                                                                 \
+    EACH(sparse)                                                                               \
+    EACH(lrn)                                                                                  \
+    EACH(batchnorm)                                                                            \
+    EACH(dense)
+
 typedef struct wtl_native {
     wtl_isa isa;
-    const struct wtl_tile_kernels *tile;
-    const struct wtl_winograd_kernels *winograd;
+#define WTL_MEMBER(family) const struct wtl_##family##_kernels *family;
+    WTL_NATIVE_FAMILIES(WTL_MEMBER)
+#undef WTL_MEMBER
 } wtl_native;
 
 /* The kernels for `isa`, or the best for this processor up to it. */

@@ -11,16 +11,21 @@
  * A window is a product of rows and columns, so a row of outputs first adds up the rows of
  * its windows over the full width, then pieces of that one line; backward the other way.
  */
+#include "kernels/native/pool.h"
 #include "kernels/parts.h"
+#include "kernels/planes.h"
 #include "kernels/pool_geometry.h"
 #include "layer_ops.h"
+#include "wattle/memory.h"
 #include "wattle/threads.h"
 
 #include <string.h>
 
 typedef struct avgpool_state {
     wtl_pool_geometry geometry;
-    size_t line; /* floats of a thread's scratch: W, rounded up to cache lines */
+    const wtl_pool_kernels *in_blocks; /* or NULL */
+    size_t line; /* floats of a thread's scratch: W, rounded up to cache lines; in blocks, the
+                    larger of W and Q, times 16 */
 } avgpool_state;
 
 static wtl_status avgpool_check(wtl_layer_def *def, wtl_error *err)
@@ -35,15 +40,34 @@ static wtl_status avgpool_shape(const wtl_layer_def *def, const wtl_shape *in, i
     return wtl_pool_shape(&def->as.pool, in[0], out, err);
 }
 
+static bool avgpool_blocks(const wtl_layer_def *def, const wtl_shape *in, int input_count,
+                           wtl_shape out)
+{
+    (void)def;
+    (void)in;
+    (void)input_count;
+    (void)out;
+    return true;
+}
+
 static wtl_status avgpool_setup(void *self, const wtl_layer_def *def, wtl_layer_plan *plan,
                                 wtl_error *err)
 {
-    (void)err;
     avgpool_state *state = self;
     state->geometry = wtl_pool_geometry_of(&def->as.pool, plan->in[0], plan->out);
     state->line = ((size_t)plan->in[0].w + 15) / 16 * 16;
-    if (plan->engine != WTL_ENGINE_REFERENCE) {
-        plan->scratch_bytes = (size_t)plan->threads * state->line * sizeof(float);
+    if (plan->blocked_in) {
+        int widest = plan->in[0].w > plan->out.w ? plan->in[0].w : plan->out.w;
+        state->in_blocks = plan->native->pool;
+        state->line = (size_t)widest * WTL_BLOCK_CHANNELS;
+        plan->kernel = "in blocks";
+    }
+    size_t floats;
+    if (plan->engine != WTL_ENGINE_REFERENCE &&
+        (!wtl_mul(state->line, (size_t)plan->threads, &floats) ||
+         !wtl_mul(floats, sizeof(float), &plan->scratch_bytes))) {
+        return wtl_fail(err, WTL_E_RANGE, "%d threads need more scratch than there can be",
+                        plan->threads);
     }
     return WTL_OK;
 }
@@ -154,14 +178,42 @@ static void each_plane(const avgpool_state *state, const wtl_layer_run *run,
     }
 }
 
+/* The same over planes of blocks; `pixels` are of a plane. */
+static void each_blocked_plane(const avgpool_state *state, const wtl_layer_run *run,
+                               void (*plane)(const wtl_pool_geometry *, const float *, float *,
+                                             float *),
+                               const float *from, size_t from_image, size_t from_pixels,
+                               float *to, size_t to_image, size_t to_pixels)
+{
+    int blocks = wtl_blocks_of(state->geometry.c);
+    long planes = (long)run->n * blocks;
+    long floats = planes * (long)(from_pixels + to_pixels) * WTL_BLOCK_CHANNELS;
+    int parts = wtl_parts(planes, floats, run->threads);
+#pragma omp parallel for num_threads(parts) schedule(static, 1) if (parts > 1)
+    for (int part = 0; part < parts; part++) {
+        long begin, end;
+        wtl_share(planes, part, parts, &begin, &end);
+        float *line = (float *)run->scratch + (size_t)part * state->line;
+        for (long i = begin; i < end; i++) {
+            plane(&state->geometry, from + wtl_plane_at(i, blocks, from_image, from_pixels),
+                  to + wtl_plane_at(i, blocks, to_image, to_pixels), line);
+        }
+    }
+}
+
 static void avgpool_forward(const void *self, const wtl_layer_run *run, const float *const *x,
                             float *y)
 {
     const avgpool_state *state = self;
     const wtl_pool_geometry *g = &state->geometry;
+    size_t in = (size_t)g->in[0] * g->in[1], out = (size_t)g->out[0] * g->out[1];
     bool reference = run->engine == WTL_ENGINE_REFERENCE;
-    each_plane(state, run, reference ? reference_forward : fast_forward, x[0],
-               (size_t)g->in[0] * g->in[1], y, (size_t)g->out[0] * g->out[1]);
+    if (state->in_blocks) {
+        each_blocked_plane(state, run, state->in_blocks->mean, x[0], run->x_image[0], in, y,
+                           run->y_image, out);
+    } else {
+        each_plane(state, run, reference ? reference_forward : fast_forward, x[0], in, y, out);
+    }
 }
 
 static void avgpool_backward(const void *self, const wtl_layer_run *run, const float *const *x,
@@ -171,10 +223,14 @@ static void avgpool_backward(const void *self, const wtl_layer_run *run, const f
     (void)y;
     const avgpool_state *state = self;
     const wtl_pool_geometry *g = &state->geometry;
+    size_t in = (size_t)g->in[0] * g->in[1], out = (size_t)g->out[0] * g->out[1];
     bool reference = run->engine == WTL_ENGINE_REFERENCE;
-    if (dx[0]) {
-        each_plane(state, run, reference ? reference_backward : fast_backward, dy,
-                   (size_t)g->out[0] * g->out[1], dx[0], (size_t)g->in[0] * g->in[1]);
+    if (dx[0] && state->in_blocks) {
+        each_blocked_plane(state, run, state->in_blocks->mean_gradient, dy, run->dy_image, out,
+                           dx[0], run->dx_image[0], in);
+    } else if (dx[0]) {
+        each_plane(state, run, reference ? reference_backward : fast_backward, dy, out, dx[0],
+                   in);
     }
 }
 
@@ -200,6 +256,7 @@ const wtl_layer_ops wtl_avgpool_ops = {
     .state_bytes = sizeof(avgpool_state),
     .check = avgpool_check,
     .shape = avgpool_shape,
+    .blocks = avgpool_blocks,
     .setup = avgpool_setup,
     .forward = avgpool_forward,
     .backward = avgpool_backward,

@@ -4,13 +4,15 @@
  *
  * Shapes:  x [n,C,H,W]   w [K,C/G,R,S]   b [K]   y [n,K,P,Q]
  */
-#include "kernels/conv_kernels.h"
+#include "kernels/conv_native.h"
 #include "layer_ops.h"
 
 typedef struct conv_state {
     wtl_conv_geometry geometry;
     bool bias;
     wtl_activation fused;
+    bool blocked; /* maps in blocks: by `native`; else in NCHW, by GEMM or the reference */
+    wtl_conv_native native;
 } conv_state;
 
 static wtl_status conv_shape(const wtl_layer_def *def, const wtl_shape *in, int input_count,
@@ -58,6 +60,20 @@ static uint64_t conv_macs(const wtl_layer_def *def, wtl_shape in, wtl_shape out)
            (uint64_t)o->kernel[0] * (uint64_t)o->kernel[1];
 }
 
+static bool conv_blocks(const wtl_layer_def *def, const wtl_shape *in, int input_count,
+                        wtl_shape out)
+{
+    (void)input_count;
+    wtl_conv_geometry g = wtl_conv_geometry_of(&def->as.conv, in[0], out);
+    return wtl_direct_can(&g);
+}
+
+static bool conv_reads_plain(const wtl_layer_def *def, wtl_shape in)
+{
+    wtl_conv_geometry g = wtl_conv_geometry_of(&def->as.conv, in, (wtl_shape){0});
+    return wtl_direct_wants_plain(&g);
+}
+
 static wtl_status conv_setup(void *self, const wtl_layer_def *def, wtl_layer_plan *plan,
                              wtl_error *err)
 {
@@ -66,7 +82,10 @@ static wtl_status conv_setup(void *self, const wtl_layer_def *def, wtl_layer_pla
     state->bias = def->as.conv.bias;
     state->fused = plan->fused;
     plan->kernel = "reference";
-    if (plan->engine != WTL_ENGINE_REFERENCE) {
+    if (plan->blocked_out) {
+        state->blocked = true;
+        wtl_conv_native_setup(&state->native, &state->geometry, state->bias, plan);
+    } else if (plan->engine != WTL_ENGINE_REFERENCE) {
         plan->kernel = wtl_conv_unrolls(&state->geometry) ? "im2col+gemm" : "gemm 1x1";
         plan->scratch_bytes =
             wtl_conv_gemm_scratch(&state->geometry, plan->batch, plan->threads, plan->training);
@@ -78,15 +97,33 @@ static wtl_status conv_setup(void *self, const wtl_layer_def *def, wtl_layer_pla
     return WTL_OK;
 }
 
+static void conv_plan_frozen(void *self, const wtl_layer_run *run, wtl_frozen_plan *plan)
+{
+    conv_state *state = self;
+    if (state->blocked) {
+        wtl_conv_native_plan_frozen(&state->native, run, plan);
+    }
+}
+
+static void conv_freeze(const void *self, const wtl_layer_run *run, void *frozen)
+{
+    const conv_state *state = self;
+    wtl_conv_native_freeze(&state->native, run, frozen);
+}
+
 static void conv_forward(const void *self, const wtl_layer_run *run, const float *const *x,
                          float *y)
 {
     const conv_state *state = self;
     const float *w = run->value[0], *b = state->bias ? run->value[1] : NULL;
-    if (run->engine == WTL_ENGINE_REFERENCE) {
-        const wtl_conv_geometry *g = &state->geometry;
-        wtl_conv_reference_forward(g, run->n, x[0], w, b, y);
-        wtl_activate(y, (size_t)run->n * g->k * g->p * g->q, state->fused);
+    if (state->blocked) {
+        wtl_conv_native_forward(&state->native, run, x[0], y);
+    } else if (run->engine == WTL_ENGINE_REFERENCE) {
+        wtl_conv_reference_forward(&state->geometry, run->n, x[0], w, b, y);
+        wtl_activate(y,
+                     (size_t)run->n * (size_t)state->geometry.k * (size_t)state->geometry.p *
+                         (size_t)state->geometry.q,
+                     state->fused);
     } else {
         wtl_conv_gemm_forward(&state->geometry, run->n, run->threads, x[0], w, b, state->fused,
                               y, run->scratch);
@@ -100,6 +137,10 @@ static void conv_backward(const void *self, const wtl_layer_run *run, const floa
     const conv_state *state = self;
     const wtl_conv_geometry *g = &state->geometry;
     float *db = state->bias ? run->gradient[1] : NULL;
+    if (state->blocked) {
+        wtl_conv_native_backward(&state->native, run, x[0], dy, dx[0]);
+        return;
+    }
     if (run->engine == WTL_ENGINE_REFERENCE) {
         wtl_conv_reference_weights(g, run->n, x[0], dy, run->gradient[0], db);
         if (dx[0]) {
@@ -141,7 +182,11 @@ const wtl_layer_ops wtl_conv_ops = {
     .shape = conv_shape,
     .params = conv_params,
     .macs = conv_macs,
+    .blocks = conv_blocks,
+    .reads_plain = conv_reads_plain,
     .setup = conv_setup,
+    .plan_frozen = conv_plan_frozen,
+    .freeze = conv_freeze,
     .forward = conv_forward,
     .backward = conv_backward,
 };

@@ -8,9 +8,11 @@
  * Shapes:  x [n,C,H,W]   y [n,C,P,Q]
  *
  * forward saves, for training, the place of each maximum in its window as row << bits |
- * column, in 1, 2 or 4 bytes.
+ * column, in 1, 2 or 4 bytes; in blocks of channels, one byte, in the order of y.
  */
+#include "kernels/native/pool.h"
 #include "kernels/parts.h"
+#include "kernels/planes.h"
 #include "kernels/pool_geometry.h"
 #include "layer_ops.h"
 #include "wattle/memory.h"
@@ -29,6 +31,7 @@ enum {
 
 typedef struct maxpool_state {
     wtl_pool_geometry geometry;
+    const wtl_pool_kernels *in_blocks;        /* or NULL; then nothing below is used */
     int bits;                                 /* of a column in a saved place */
     int bytes;                                /* of a saved place */
     bool fast;                                /* the lines below are used */
@@ -73,11 +76,35 @@ static size_t lines_floats(const maxpool_state *state)
     return (size_t)g->in[0] * (size_t)g->stride[1] * (size_t)state->line;
 }
 
+/* A place takes a byte. */
+static bool maxpool_blocks(const wtl_layer_def *def, const wtl_shape *in, int input_count,
+                           wtl_shape out)
+{
+    (void)input_count;
+    wtl_pool_geometry g = wtl_pool_geometry_of(&def->as.pool, in[0], out);
+    return g.kernel[0] <= WTL_POOL_MOST_TAPS && g.kernel[1] <= WTL_POOL_MOST_TAPS;
+}
+
+static wtl_status saved_places(wtl_layer_plan *plan, size_t image, int bytes, wtl_error *err)
+{
+    size_t places;
+    if (plan->training && (!wtl_mul(image, (size_t)plan->batch, &places) ||
+                           !wtl_mul(places, (size_t)bytes, &plan->saved_bytes))) {
+        return wtl_fail(err, WTL_E_RANGE, "a batch of %d does not fit in memory", plan->batch);
+    }
+    return WTL_OK;
+}
+
 static wtl_status maxpool_setup(void *self, const wtl_layer_def *def, wtl_layer_plan *plan,
                                 wtl_error *err)
 {
     maxpool_state *state = self;
     state->geometry = wtl_pool_geometry_of(&def->as.pool, plan->in[0], plan->out);
+    if (plan->blocked_in) {
+        state->in_blocks = plan->native->pool;
+        plan->kernel = "in blocks";
+        return saved_places(plan, wtl_blocked_count(plan->out), 1, err);
+    }
     const int *kernel = state->geometry.kernel;
     int side = kernel[0] > kernel[1] ? kernel[0] : kernel[1];
     if (side > 1 << 15) {
@@ -94,15 +121,7 @@ static wtl_status maxpool_setup(void *self, const wtl_layer_def *def, wtl_layer_
         plan->scratch_bytes = (size_t)plan->threads * lines_floats(state) * sizeof(float);
     }
     plan->kernel = state->fast ? "tap by tap" : "output by output";
-    if (plan->training) {
-        size_t places;
-        if (!wtl_mul(wtl_shape_count(plan->out), (size_t)plan->batch, &places) ||
-            !wtl_mul(places, (size_t)state->bytes, &plan->saved_bytes)) {
-            return wtl_fail(err, WTL_E_RANGE, "a batch of %d does not fit in memory",
-                            plan->batch);
-        }
-    }
-    return WTL_OK;
+    return saved_places(plan, wtl_shape_count(plan->out), state->bytes, err);
 }
 
 static void store_places(void *saved, size_t first, int bytes, const int *place, int count)
@@ -265,10 +284,37 @@ static void forward_planes(const maxpool_state *state, const wtl_layer_run *run,
     }
 }
 
+static void blocked_forward(const maxpool_state *state, const wtl_layer_run *run,
+                            const float *x, float *y)
+{
+    const wtl_pool_geometry *g = &state->geometry;
+    size_t in = (size_t)g->in[0] * g->in[1], out = (size_t)g->out[0] * g->out[1];
+    int blocks = wtl_blocks_of(g->c);
+    long planes = (long)run->n * blocks;
+    int parts = wtl_parts(planes, planes * (long)in * WTL_BLOCK_CHANNELS, run->threads);
+    size_t saved_image = (size_t)blocks * out * WTL_BLOCK_CHANNELS;
+#pragma omp parallel for num_threads(parts) schedule(static, 1) if (parts > 1)
+    for (int part = 0; part < parts; part++) {
+        long begin, end;
+        wtl_share(planes, part, parts, &begin, &end);
+        for (long i = begin; i < end; i++) {
+            uint8_t *places = run->saved;
+            state->in_blocks->maximum(
+                g, x + wtl_plane_at(i, blocks, run->x_image[0], in),
+                y + wtl_plane_at(i, blocks, run->y_image, out),
+                run->training ? places + wtl_plane_at(i, blocks, saved_image, out) : NULL);
+        }
+    }
+}
+
 static void maxpool_forward(const void *self, const wtl_layer_run *run, const float *const *x,
                             float *y)
 {
     const maxpool_state *state = self;
+    if (state->in_blocks) {
+        blocked_forward(state, run, x[0], y);
+        return;
+    }
     const wtl_pool_geometry *g = &state->geometry;
     long planes = (long)run->n * g->c;
     int parts = wtl_parts(planes, planes * g->in[0] * g->in[1], run->threads);
@@ -301,6 +347,29 @@ static void scatter_plane(const maxpool_state *state, const float *dy, const voi
     }
 }
 
+static void blocked_backward(const maxpool_state *state, const wtl_layer_run *run,
+                             const float *dy, float *dx)
+{
+    const wtl_pool_geometry *g = &state->geometry;
+    size_t in = (size_t)g->in[0] * g->in[1], out = (size_t)g->out[0] * g->out[1];
+    int blocks = wtl_blocks_of(g->c);
+    long planes = (long)run->n * blocks;
+    int parts = wtl_parts(planes, planes * (long)in * WTL_BLOCK_CHANNELS, run->threads);
+    size_t saved_image = (size_t)blocks * out * WTL_BLOCK_CHANNELS;
+    const uint8_t *places = run->saved;
+#pragma omp parallel for num_threads(parts) schedule(static, 1) if (parts > 1)
+    for (int part = 0; part < parts; part++) {
+        long begin, end;
+        wtl_share(planes, part, parts, &begin, &end);
+        for (long i = begin; i < end; i++) {
+            state->in_blocks->maximum_gradient(
+                g, dy + wtl_plane_at(i, blocks, run->dy_image, out),
+                places + wtl_plane_at(i, blocks, saved_image, out),
+                dx + wtl_plane_at(i, blocks, run->dx_image[0], in));
+        }
+    }
+}
+
 static void maxpool_backward(const void *self, const wtl_layer_run *run, const float *const *x,
                              const float *y, const float *dy, float *const *dx)
 {
@@ -309,6 +378,10 @@ static void maxpool_backward(const void *self, const wtl_layer_run *run, const f
     const maxpool_state *state = self;
     const wtl_pool_geometry *g = &state->geometry;
     if (!dx[0]) {
+        return;
+    }
+    if (state->in_blocks) {
+        blocked_backward(state, run, dy, dx[0]);
         return;
     }
     size_t in = (size_t)g->in[0] * g->in[1], out = (size_t)g->out[0] * g->out[1];
@@ -345,6 +418,7 @@ const wtl_layer_ops wtl_maxpool_ops = {
     .state_bytes = sizeof(maxpool_state),
     .check = maxpool_check,
     .shape = maxpool_shape,
+    .blocks = maxpool_blocks,
     .setup = maxpool_setup,
     .forward = maxpool_forward,
     .backward = maxpool_backward,

@@ -69,6 +69,9 @@ static wtl_status plan_layer(wtl_layer_case *c, wtl_layer_plan *plan, void *stat
         .batch = c->batch,
         .threads = c->threads,
         .engine = c->engine,
+        .native = c->engine == WTL_ENGINE_NATIVE ? wtl_native_of(c->isa) : NULL,
+        .blocked_in = c->blocked,
+        .blocked_out = c->blocked,
         .training = c->training,
         .input_gradient = c->training && !c->no_input_gradient,
         .fused = c->fused,
@@ -76,6 +79,11 @@ static wtl_status plan_layer(wtl_layer_case *c, wtl_layer_plan *plan, void *stat
     wtl_status status = c->ops->check ? c->ops->check(&c->def, err) : WTL_OK;
     if (status == WTL_OK) {
         status = c->ops->shape(&c->def, c->in, c->input_count, &plan->out, err);
+    }
+    if (status == WTL_OK && c->blocked) {
+        assert_int_equal(c->engine, WTL_ENGINE_NATIVE);
+        assert_true(c->ops->blocks &&
+                    c->ops->blocks(&c->def, c->in, c->input_count, plan->out));
     }
     if (status == WTL_OK && c->ops->setup) {
         status = c->ops->setup(state, &c->def, plan, err);
@@ -122,23 +130,41 @@ static void create_params(wtl_layer_harness *h)
     }
 }
 
+/* Also the floats between images: blocks need no less than 16, so walls fit between. */
+static float *blocked_buffer(const wtl_layer_harness *h, wtl_shape shape, size_t *image)
+{
+    *image = wtl_shape_count(shape);
+    if (!h->is.blocked) {
+        return NULL;
+    }
+    *image = wtl_blocked_count(shape) + WALL;
+    return buffer((size_t)h->is.n * *image); /* zeros until a run */
+}
+
 static void create_activations(wtl_layer_harness *h)
 {
     for (int i = 0; i < h->is.input_count; i++) {
         h->x_count[i] = (size_t)h->is.n * wtl_shape_count(h->is.in[i]);
         h->x[i] = buffer(h->x_count[i]);
         wtl_fill_random(h->x[i], h->x_count[i], h->is.key * 100 + (unsigned)i);
+        h->blocked_x[i] = blocked_buffer(h, h->is.in[i], &h->x_image[i]);
         if (h->plan.input_gradient) {
             h->dx[i] = buffer(h->x_count[i]);
+            h->blocked_dx[i] = blocked_buffer(h, h->is.in[i], &h->x_image[i]);
         }
         h->unread_count = h->x_count[i] > h->unread_count ? h->x_count[i] : h->unread_count;
     }
     h->y_count = (size_t)h->is.n * wtl_shape_count(h->plan.out);
     h->y = buffer(h->y_count);
+    h->blocked_y = blocked_buffer(h, h->plan.out, &h->y_image);
     h->unread_count = h->y_count > h->unread_count ? h->y_count : h->unread_count;
     if (h->is.training) {
         h->dy = buffer(h->y_count);
+        h->blocked_dy = blocked_buffer(h, h->plan.out, &h->y_image);
         wtl_fill_random(h->dy, h->y_count, h->is.key * 100 + 50);
+        if (h->is.blocked) {
+            h->unread_count = 16 * h->unread_count + (size_t)h->is.n * WALL;
+        }
         h->unread = buffer(h->unread_count);
         wtl_fill_nan(h->unread, h->unread_count);
     }
@@ -174,6 +200,10 @@ wtl_layer_harness *wtl_harness_create(const wtl_layer_case *c)
         .saved = h->saved,
         .value = h->value,
         .gradient = h->gradient,
+        .x_image = h->x_image,
+        .dx_image = h->x_image,
+        .y_image = h->y_image,
+        .dy_image = h->y_image,
     };
     return h;
 }
@@ -190,9 +220,13 @@ void wtl_harness_free(wtl_layer_harness *h)
     for (int i = 0; i < h->is.input_count; i++) {
         drop(h->x[i]);
         drop(h->dx[i]);
+        drop(h->blocked_x[i]);
+        drop(h->blocked_dx[i]);
     }
     drop(h->y);
     drop(h->dy);
+    drop(h->blocked_y);
+    drop(h->blocked_dy);
     drop(h->scratch);
     drop(h->saved);
     drop(h->unread);
@@ -209,7 +243,11 @@ static void check_walls(const wtl_layer_harness *h)
     for (int i = 0; i < h->is.input_count; i++) {
         check_wall(h->x[i], h->x_count[i], "x");
         check_wall(h->dx[i], h->x_count[i], "dx");
+        check_wall(h->blocked_x[i], (size_t)h->is.n * h->x_image[i], "x in blocks");
+        check_wall(h->blocked_dx[i], (size_t)h->is.n * h->x_image[i], "dx in blocks");
     }
+    check_wall(h->blocked_y, (size_t)h->is.n * h->y_image, "y in blocks");
+    check_wall(h->blocked_dy, (size_t)h->is.n * h->y_image, "dy in blocks");
     check_wall(h->y, h->y_count, "y");
     check_wall(h->dy, h->y_count, "dy");
     check_wall(h->scratch, h->scratch_count, "scratch");
@@ -238,20 +276,116 @@ static uint64_t hash_of_inputs(const wtl_layer_harness *h)
         }
     }
     add_hash(&sum, h->dy, h->y_count);
+    for (int i = 0; i < h->is.input_count; i++) {
+        add_hash(&sum, h->blocked_x[i], (size_t)h->is.n * h->x_image[i]);
+    }
+    add_hash(&sum, h->blocked_dy, (size_t)h->is.n * h->y_image);
     return sum;
 }
+
+/* ---- blocks of channels ---- */
+
+/* Where value `at` of a map in NCHW lies in blocks. */
+static size_t place_in_blocks(wtl_shape s, size_t image, size_t at)
+{
+    size_t count = wtl_shape_count(s), pixels = (size_t)s.h * s.w;
+    size_t c = at % count / pixels, pixel = at % pixels;
+    return at / count * image + (c / WTL_BLOCK_CHANNELS * pixels + pixel) * WTL_BLOCK_CHANNELS +
+           c % WTL_BLOCK_CHANNELS;
+}
+
+/* Values, zeros in the lanes of no channel, walls behind each image. */
+static void to_blocks(const wtl_layer_harness *h, wtl_shape s, size_t image, const float *plain,
+                      float *blocks)
+{
+    size_t count = wtl_blocked_count(s);
+    for (int i = 0; i < h->is.n; i++) {
+        memset(blocks + (size_t)i * image, 0, count * sizeof *blocks);
+        build_wall(blocks + (size_t)i * image + count);
+    }
+    for (size_t at = 0; at < (size_t)h->is.n * wtl_shape_count(s); at++) {
+        blocks[place_in_blocks(s, image, at)] = plain[at];
+    }
+}
+
+static void check_lanes(wtl_shape s, const float *blocks, int image, const char *what)
+{
+    size_t pixels = (size_t)s.h * s.w;
+    for (size_t i = 0; i < wtl_blocked_count(s); i++) {
+        size_t c =
+            i / (WTL_BLOCK_CHANNELS * pixels) * WTL_BLOCK_CHANNELS + i % WTL_BLOCK_CHANNELS;
+        if (c >= (size_t)s.c && !(blocks[i] == 0.0f)) {
+            fail_msg("%s: image %d: %g in the lane of no channel %zu", what, image,
+                     (double)blocks[i], c);
+        }
+    }
+}
+
+/* Checks walls, too, and that the lanes of no channel hold 0. */
+static void from_blocks(const wtl_layer_harness *h, wtl_shape s, size_t image,
+                        const float *blocks, float *plain, const char *what)
+{
+    for (int i = 0; i < h->is.n; i++) {
+        const float *at = blocks + (size_t)i * image;
+        check_wall(at, wtl_blocked_count(s), what);
+        check_lanes(s, at, i, what);
+    }
+    for (size_t at = 0; at < (size_t)h->is.n * wtl_shape_count(s); at++) {
+        plain[at] = blocks[place_in_blocks(s, image, at)];
+    }
+}
+
+static void fill_blocks_nan(const wtl_layer_harness *h, wtl_shape s, size_t image,
+                            float *blocks)
+{
+    for (int i = 0; i < h->is.n; i++) {
+        wtl_fill_nan(blocks + (size_t)i * image, wtl_blocked_count(s));
+        build_wall(blocks + (size_t)i * image + wtl_blocked_count(s));
+    }
+}
+
+/* ---- runs ---- */
 
 void wtl_harness_forward(wtl_layer_harness *h)
 {
     const float *x[WTL_HARNESS_INPUTS];
     memcpy(x, h->x, sizeof x);
+    for (int i = 0; h->is.blocked && i < h->is.input_count; i++) {
+        to_blocks(h, h->is.in[i], h->x_image[i], h->x[i], h->blocked_x[i]);
+        x[i] = h->blocked_x[i];
+    }
     wtl_fill_nan(h->y, h->y_count);
+    if (h->is.blocked) {
+        fill_blocks_nan(h, h->plan.out, h->y_image, h->blocked_y);
+    }
     wtl_fill_nan(h->scratch, h->scratch_count);
     wtl_fill_nan(h->saved, h->saved_count);
     uint64_t before = hash_of_inputs(h);
-    h->is.ops->forward(h->state, &h->run, x, h->y);
+    h->is.ops->forward(h->state, &h->run, x, h->is.blocked ? h->blocked_y : h->y);
     assert_true(hash_of_inputs(h) == before);
     check_walls(h);
+    if (h->is.blocked) {
+        from_blocks(h, h->plan.out, h->y_image, h->blocked_y, h->y, "y");
+    }
+}
+
+/* h->blocked_y is as forward left it, and h->blocked_x. */
+static void backward_in_blocks(wtl_layer_harness *h)
+{
+    const float *x[WTL_HARNESS_INPUTS] = {0};
+    for (int i = 0; i < h->is.input_count; i++) {
+        x[i] = h->is.ops->needs_x ? h->blocked_x[i] : h->unread;
+        if (h->dx[i]) {
+            fill_blocks_nan(h, h->is.in[i], h->x_image[i], h->blocked_dx[i]);
+        }
+    }
+    h->is.ops->backward(h->state, &h->run, x, h->is.ops->needs_y ? h->blocked_y : h->unread,
+                        h->blocked_dy, h->blocked_dx);
+    for (int i = 0; i < h->is.input_count; i++) {
+        if (h->dx[i]) {
+            from_blocks(h, h->is.in[i], h->x_image[i], h->blocked_dx[i], h->dx[i], "dx");
+        }
+    }
 }
 
 void wtl_harness_backward(wtl_layer_harness *h)
@@ -264,9 +398,16 @@ void wtl_harness_backward(wtl_layer_harness *h)
         }
     }
     wtl_fill_nan(h->scratch, h->scratch_count);
+    if (h->is.blocked) {
+        to_blocks(h, h->plan.out, h->y_image, h->dy, h->blocked_dy);
+    }
     uint64_t before = hash_of_inputs(h);
-    h->is.ops->backward(h->state, &h->run, x, h->is.ops->needs_y ? h->y : h->unread, h->dy,
-                        h->dx);
+    if (h->is.blocked) {
+        backward_in_blocks(h);
+    } else {
+        h->is.ops->backward(h->state, &h->run, x, h->is.ops->needs_y ? h->y : h->unread, h->dy,
+                            h->dx);
+    }
     assert_true(hash_of_inputs(h) == before);
     check_walls(h);
 }
@@ -358,10 +499,9 @@ static void compare_bytes(const float *got, const float *want, size_t count, dou
     }
 }
 
-static void compare_runs(const wtl_layer_case *a, const wtl_layer_case *b, compare *same,
-                         double tolerance)
+static void compare_results(const wtl_layer_harness *got, const wtl_layer_harness *want,
+                            compare *same, double tolerance)
 {
-    wtl_layer_harness *got = run_once(a), *want = run_once(b);
     same(got->y, want->y, got->y_count, tolerance, "y");
     for (int i = 0; i < got->is.input_count; i++) {
         if (got->dx[i]) {
@@ -375,6 +515,13 @@ static void compare_runs(const wtl_layer_case *a, const wtl_layer_case *b, compa
                  got->specs[i].suffix);
         }
     }
+}
+
+static void compare_runs(const wtl_layer_case *a, const wtl_layer_case *b, compare *same,
+                         double tolerance)
+{
+    wtl_layer_harness *got = run_once(a), *want = run_once(b);
+    compare_results(got, want, same, tolerance);
     wtl_harness_free(got);
     wtl_harness_free(want);
 }
@@ -385,6 +532,26 @@ void wtl_harness_check_engines(const wtl_layer_case *c, double tolerance)
     fast.engine = WTL_ENGINE_BLAS;
     reference.engine = WTL_ENGINE_REFERENCE;
     compare_runs(&fast, &reference, compare_close, tolerance);
+}
+
+void wtl_harness_check_blocked(const wtl_layer_case *c, double tolerance)
+{
+    wtl_layer_case blocked = *c, reference = *c;
+    blocked.engine = WTL_ENGINE_NATIVE;
+    blocked.blocked = true;
+    reference.engine = WTL_ENGINE_REFERENCE;
+    reference.blocked = false;
+    wtl_layer_harness *want = run_once(&reference);
+    for (wtl_isa isa = WTL_ISA_PLAIN; isa < WTL_ISA_COUNT; isa++) {
+        blocked.isa = isa;
+        blocked.threads = (int)isa;
+        wtl_layer_harness *got = run_once(&blocked), *again = run_once(&blocked);
+        compare_results(got, want, compare_close, tolerance);
+        compare_results(again, got, compare_bytes, 0.0);
+        wtl_harness_free(got);
+        wtl_harness_free(again);
+    }
+    wtl_harness_free(want);
 }
 
 void wtl_harness_check_repeats(const wtl_layer_case *c)

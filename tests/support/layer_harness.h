@@ -13,6 +13,10 @@
  *   assert_all_close(h->y, want, h->y_count, 0.0);
  *   wtl_harness_backward(h);
  *   wtl_harness_free(h);
+ *
+ * A `blocked` case runs the native engine on maps in blocks of channels: x, y, dx and dy stay
+ * NCHW here and are reordered around each run. In blocks, images lie further apart than they
+ * must, with walls between them; the lanes beyond the last channel must stay 0.
  */
 #ifndef WTL_LAYER_HARNESS_H
 #define WTL_LAYER_HARNESS_H
@@ -32,6 +36,8 @@ typedef struct wtl_layer_case {
     int n;           /* images to run; 0: batch */
     int threads;     /* 0: one */
     wtl_engine engine;
+    bool blocked; /* maps in blocks; only with WTL_ENGINE_NATIVE */
+    wtl_isa isa;  /* of the native engine: the most it may use */
     bool training;
     bool no_input_gradient; /* backward gets NULL for every dx */
     wtl_activation fused;
@@ -49,6 +55,9 @@ typedef struct wtl_layer_harness {
     /* For n images; dx[i] is NULL without input gradient, dx and dy without training. */
     float *x[WTL_HARNESS_INPUTS], *dx[WTL_HARNESS_INPUTS], *y, *dy;
     size_t x_count[WTL_HARNESS_INPUTS], y_count;
+    size_t x_image[WTL_HARNESS_INPUTS], y_image; /* as the layer is told */
+    float *blocked_x[WTL_HARNESS_INPUTS], *blocked_dx[WTL_HARNESS_INPUTS], *blocked_y,
+        *blocked_dy;
     wtl_layer_run run; /* seed, step, stat_momentum (-1) may be changed between runs */
     void *state;
     float *scratch, *saved, *unread; /* unread: NaN in place of what backward must not read */
@@ -75,6 +84,10 @@ void wtl_harness_check_gradients(const wtl_layer_case *c, double step, double to
 /* Both engines on equal numbers: y, and in training dx and gradients (added to the same
  * start), agree; c->engine does not matter. */
 void wtl_harness_check_engines(const wtl_layer_case *c, double tolerance);
+
+/* The native engine in blocks against the reference engine: plain C by one thread, AVX2 by two
+ * and AVX-512 by three, as far as the processor has them, each twice for the same bytes. */
+void wtl_harness_check_blocked(const wtl_layer_case *c, double tolerance);
 
 /* The same bytes from a second layer run on the same numbers. */
 void wtl_harness_check_repeats(const wtl_layer_case *c);

@@ -43,6 +43,8 @@ typedef struct wtl_net_options {
     int threads; /* 0: one */
     wtl_engine engine;
     wtl_isa isa;         /* of the native engine: the most it may use */
+    bool no_winograd;    /* native engine: no convolution by Winograd's F(4x4,3x3), whose errors
+                            are about three times larger */
     bool training;       /* plan for backward; auxiliary heads are part of the net */
     bool no_fusion;      /* keep ReLU apart from its producer (for tests) */
     bool input_gradient; /* backward also computes d loss / d input */
@@ -93,6 +95,15 @@ WTL_API wtl_status wtl_net_copy_params(wtl_net *to, wtl_net *from,
  * dense layer (and is its only reader) folded into that layer's weights and bias. */
 WTL_API wtl_status wtl_net_fold(wtl_net **out, wtl_net *net, const wtl_net_options *options,
                                 wtl_error *err) WTL_MUST_CHECK;
+
+/* Prepare an inference net for many runs with the weights it has now: each layer chooses its
+ * kernel by them (zeros may pay) and lays them out for it. After a weight or bias was changed,
+ * call it again, or wtl_net_thaw(); until then runs may use the old values.
+ *   WTL_E_ARG    the net was planned for training
+ *   WTL_E_NOMEM  out of memory; the net runs as before */
+WTL_API wtl_status wtl_net_freeze(wtl_net *net, wtl_error *err) WTL_MUST_CHECK;
+/* Back to weights that may change between runs. */
+WTL_API void wtl_net_thaw(wtl_net *net);
 
 /* ---- running ---- */
 
@@ -146,6 +157,13 @@ WTL_API const float *wtl_net_input_gradient(const wtl_net *net);
  * mode with momentum 1/k: the running statistics become plain averages. */
 WTL_API void wtl_net_set_stat_momentum(wtl_net *net, float momentum);
 
+/* Time every layer in the next runs by this monotonic clock in seconds; NULL: no longer. */
+WTL_API void wtl_net_set_clock(wtl_net *net, double (*seconds)(void *context), void *context);
+
+/* What layer `index` took in the latest forward or backward under a clock. 0 for a layer that
+ * does not run by itself: where it is fused into another, its time is in the other's. */
+WTL_API double wtl_net_layer_seconds(const wtl_net *net, int index, bool backward);
+
 /* True if every value of the n images' main output is finite. */
 WTL_API bool wtl_net_output_finite(const wtl_net *net, int n);
 
@@ -156,6 +174,7 @@ typedef struct wtl_net_memory {
     size_t gradients;   /* of parameters */
     size_t activations; /* arena: outputs, their gradients, what layers save, scratch */
     size_t unshared;    /* what the arena would take without sharing */
+    size_t frozen;      /* weights laid out anew by wtl_net_freeze(), and its scratch */
 } wtl_net_memory;
 
 WTL_API wtl_net_memory wtl_net_memory_of(const wtl_net *net);

@@ -223,8 +223,29 @@ static void weights(const wtl_outer *t, int blocks, int count, const float *x, c
     }
 }
 
+/* Eight running sums, then pairs. */
+static void sums(long pixels, const float *dy, float *sum)
+{
+    lane16 part[8] = {{0}};
+    const lane16 *value = (const lane16 *)(const void *)dy;
+    long i = 0;
+    for (; i + 8 <= pixels; i += 8) {
+        UNROLL for (int j = 0; j < 8; j++)
+        {
+            part[j] += value[i + j];
+        }
+    }
+    for (; i < pixels; i++) {
+        part[0] += value[i];
+    }
+    lane16 all = ((part[0] + part[1]) + (part[2] + part[3])) +
+                 ((part[4] + part[5]) + (part[6] + part[7]));
+    memcpy(sum, &all, sizeof all);
+}
+
 const wtl_tile_kernels WTL_NATIVE(tile) = {
     .widths = {0, WIDEST_1, WIDEST_2},
     .forward = forward,
     .weights = weights,
+    .sums = sums,
 };

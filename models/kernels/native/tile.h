@@ -45,6 +45,8 @@ typedef struct wtl_tile_kernels {
     /* dw [count, 16*blocks], count <= 16. */
     void (*weights)(const wtl_outer *t, int blocks, int count, const float *x, const float *dy,
                     float *dw);
+    /* sum [16]: over the pixels of one block. */
+    void (*sums)(long pixels, const float *dy, float *sum);
 } wtl_tile_kernels;
 
 #endif
