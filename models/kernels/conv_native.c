@@ -7,15 +7,6 @@
 
 #include <string.h>
 
-/* Below these the transforms cost more than the multiplications that they save. */
-enum { WINOGRAD_CHANNELS = 32, WINOGRAD_PIXELS = 36 };
-
-static bool winograd_pays(const wtl_conv_geometry *g)
-{
-    return wtl_winograd_takes(g) && g->c / g->groups >= WINOGRAD_CHANNELS &&
-           g->k / g->groups >= WINOGRAD_CHANNELS && g->p * g->q >= WINOGRAD_PIXELS;
-}
-
 static size_t most(size_t a, size_t b)
 {
     return a > b ? a : b;
@@ -30,8 +21,8 @@ static size_t together(size_t floats, size_t bytes)
 
 static const char *const KERNELS[WTL_CONV_SPARSE + 1][WTL_ISA_COUNT] = {
     [WTL_CONV_DIRECT] = {NULL, "direct, plain C", "direct, avx2", "direct, avx512"},
-    [WTL_CONV_WINOGRAD] = {NULL, "winograd 4x4, plain C", "winograd 4x4, avx2",
-                           "winograd 4x4, avx512"},
+    [WTL_CONV_WINOGRAD] = {NULL, "winograd, plain C", "winograd, avx2",
+                           "winograd, avx512"},
     [WTL_CONV_SPARSE] = {NULL, "sparse, plain C", "sparse, avx2", "sparse, avx512"},
 };
 
@@ -45,7 +36,7 @@ void wtl_conv_native_setup(wtl_conv_native *c, const wtl_conv_geometry *g, bool 
                            .fused = plan->fused,
                            .has_bias = has_bias};
     c->direct = wtl_direct_plan(g, plan->native, plan->threads, !plan->blocked_in);
-    c->winograd = plan->blocked_in && !plan->no_winograd && winograd_pays(g);
+    c->winograd = plan->blocked_in && !plan->no_winograd && wtl_winograd_pays(g);
     size_t scratch;
     if (c->winograd) {
         c->packed = wtl_winograd_pack_floats(g);
