@@ -24,7 +24,8 @@ enum { WTL_BLOCK_CHANNELS = 16 };
     EACH(winograd)                                                                             \
     EACH(pool)                                                                                 \
     EACH(sparse)                                                                               \
-    EACH(dense)
+    EACH(dense)                                                                                \
+    EACH(sparse_dense)
 
 typedef struct wtl_native {
     wtl_isa isa;
