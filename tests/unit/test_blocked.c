@@ -123,6 +123,55 @@ static void average_pooling_follows_the_reference(void **state)
     }
 }
 
+/* ---- local response normalisation ---- */
+
+static void lrn_windows_cross_blocks(void **state)
+{
+    (void)state;
+    static const wtl_lrn_options options[] = {
+        {5, 1e-4f, 0.75f, 1}, {5, 2, 0.75f, 2},  {3, 4, 0.75f, 0.5f}, {1, 1, 0.75f, 1},
+        {7, 3, 0.5f, 1},      {35, 3, 0.75f, 2}, {9, 3, 1, 2},        {5, 1, 0, 3},
+    };
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
+        wtl_layer_case c = {
+            .ops = &wtl_lrn_ops, .def.as.lrn = options[i], .in = {{1, 3, i ? 7 : 131}}};
+        /* some ten float roundings, and powf's own */
+        check_channels(c, 2e-6);
+    }
+}
+
+/* ---- batch normalisation ---- */
+
+static void batchnorm_follows_the_reference(void **state)
+{
+    (void)state;
+    static const int sizes[][2] = {{1, 1}, {3, 3}, {7, 5}, {27, 28}};
+    for (int i = 0; i < 4; i++) {
+        for (int fused = 0; fused < 3; fused++) {
+            wtl_layer_case c = {.ops = &wtl_batchnorm_ops,
+                                .def.as.batchnorm = {1e-5f, 0.1f, fused != 1, {0}},
+                                .in = {{1, sizes[i][0], sizes[i][1]}},
+                                .fused = (wtl_activation)fused};
+            check_channels(c, 2e-5); /* as of the BLAS engine: d is up to 300 */
+        }
+    }
+}
+
+static void batchnorm_gives_the_same_bytes_with_any_threads(void **state)
+{
+    (void)state;
+    for (int channels = 16; channels <= 64; channels += 24) {
+        wtl_layer_case c = {.ops = &wtl_batchnorm_ops,
+                            .def.as.batchnorm = {1e-5f, 0.1f, true, {0}},
+                            .in = {{channels, 27, 28}},
+                            .batch = 5,
+                            .engine = WTL_ENGINE_NATIVE,
+                            .blocked = true,
+                            .training = true};
+        wtl_harness_check_threads(&c);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -130,6 +179,9 @@ int main(void)
         WTL_TEST(equal_maxima_and_nans_go_where_the_reference_sends_them),
         WTL_TEST(windows_too_large_for_a_byte_are_not_run_in_blocks),
         WTL_TEST(average_pooling_follows_the_reference),
+        WTL_TEST(lrn_windows_cross_blocks),
+        WTL_TEST(batchnorm_follows_the_reference),
+        WTL_TEST(batchnorm_gives_the_same_bytes_with_any_threads),
     };
     return WTL_RUN("blocked", tests);
 }
