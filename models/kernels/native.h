@@ -24,6 +24,8 @@ enum { WTL_BLOCK_CHANNELS = 16 };
     EACH(winograd)                                                                             \
     EACH(pool)                                                                                 \
     EACH(sparse)                                                                               \
+    EACH(lrn)                                                                                  \
+    EACH(batchnorm)                                                                            \
     EACH(dense)                                                                                \
     EACH(sparse_dense)
 
