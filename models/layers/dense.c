@@ -133,16 +133,15 @@ static void reference_data(const dense_state *l, int n, const float *dy, const f
 
 /* ---- native ---- */
 
-static wtl_dense native_sizes(const dense_state *l, int n)
-{
-    return (wtl_dense){
-        .n = n, .k = l->k, .d = l->d, .x_step = l->d, .y_step = l->k, .activation = l->fused};
-}
-
 static void native_forward(const dense_state *l, const wtl_layer_run *run, const float *x,
                            float *y)
 {
-    const wtl_dense t = native_sizes(l, run->n);
+    const wtl_dense t = {.n = run->n,
+                         .k = l->k,
+                         .d = l->d,
+                         .x_step = (long)run->x_image[0],
+                         .y_step = (long)run->y_image,
+                         .activation = l->fused};
     wtl_native_dense_forward(l->native, run->threads, &t, x, run->value[0],
                              l->bias ? run->value[1] : NULL, y, run->scratch);
 }
@@ -150,10 +149,15 @@ static void native_forward(const dense_state *l, const wtl_layer_run *run, const
 static void native_backward(const dense_state *l, const wtl_layer_run *run, const float *x,
                             const float *dy, float *dx)
 {
-    const wtl_dense t = native_sizes(l, run->n);
+    wtl_dense t = {.n = run->n,
+                   .k = l->k,
+                   .d = l->d,
+                   .x_step = (long)run->x_image[0],
+                   .y_step = (long)run->dy_image};
     wtl_native_dense_weights(l->native, run->threads, &t, false, x, dy, run->gradient[0],
                              l->bias ? run->gradient[1] : NULL, run->scratch);
     if (dx) {
+        t.x_step = (long)run->dx_image[0];
         wtl_native_dense_data(l->native, run->threads, &t, dy, run->value[0], dx);
     }
 }
