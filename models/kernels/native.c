@@ -6,7 +6,8 @@
     extern const struct wtl_reorder_kernels wtl_##set##_reorder;                               \
     extern const struct wtl_pool_kernels wtl_##set##_pool;                                     \
     extern const struct wtl_lrn_kernels wtl_##set##_lrn;                                       \
-    extern const struct wtl_batchnorm_kernels wtl_##set##_batchnorm
+    extern const struct wtl_batchnorm_kernels wtl_##set##_batchnorm;                           \
+    extern const struct wtl_depthwise_kernels wtl_##set##_depthwise
 #define TABLE(which, set)                                                                      \
     [which] = {                                                                                \
         .isa = (which),                                                                        \
@@ -15,6 +16,7 @@
         .pool = &wtl_##set##_pool,                                                             \
         .lrn = &wtl_##set##_lrn,                                                               \
         .batchnorm = &wtl_##set##_batchnorm,                                                   \
+        .depthwise = &wtl_##set##_depthwise,                                                   \
     }
 
 DECLARE(plain);

@@ -24,6 +24,7 @@ typedef struct wtl_native {
     const struct wtl_pool_kernels *pool;
     const struct wtl_lrn_kernels *lrn;
     const struct wtl_batchnorm_kernels *batchnorm;
+    const struct wtl_depthwise_kernels *depthwise;
 } wtl_native;
 
 /* The kernels for `isa`, or the best for this processor up to it. */

@@ -172,6 +172,65 @@ static void batchnorm_gives_the_same_bytes_with_any_threads(void **state)
     }
 }
 
+/* ---- depthwise convolution ---- */
+
+static void depthwise_convolution_follows_the_reference(void **state)
+{
+    (void)state;
+    static const struct {
+        int h, w;
+        wtl_conv_options o;
+    } table[] = {
+        {1, 1, {.kernel = {1, 1}, .stride = {1, 1}, .dilation = {1, 1}}},
+        {7, 6, {.kernel = {3, 3}, .stride = {1, 1}, .pad = {1, 1, 1, 1}, .dilation = {1, 1}}},
+        {27, 28, {.kernel = {3, 3}, .stride = {1, 1}, .pad = {1, 1, 1, 1}, .dilation = {1, 1}}},
+        {28, 27, {.kernel = {3, 3}, .stride = {2, 2}, .pad = {1, 1, 1, 1}, .dilation = {1, 1}}},
+        {28, 28, {.kernel = {3, 3}, .stride = {2, 2}, .pad = {0, 1, 0, 1}, .dilation = {1, 1}}},
+        {7, 6, {.kernel = {3, 2}, .stride = {2, 1}, .pad = {0, 1, 2, 0}, .dilation = {1, 1}}},
+        {8, 9, {.kernel = {3, 3}, .stride = {2, 3}, .pad = {1, 0, 0, 2}, .dilation = {1, 1}}},
+        {9, 8, {.kernel = {2, 3}, .stride = {1, 2}, .pad = {3, 1, 0, 1}, .dilation = {3, 2}}},
+        {9, 12, {.kernel = {3, 3}, .stride = {2, 3}, .pad = {2, 2, 4, 1}, .dilation = {2, 2}}},
+        {9, 12, {.kernel = {3, 3}, .stride = {6, 4}, .pad = {9, 9, 9, 9}, .dilation = {4, 6}}},
+        {2, 2, {.kernel = {2, 2}, .stride = {1, 1}, .pad = {4, 3, 3, 4}, .dilation = {1, 1}}},
+        {1, 20, {.kernel = {1, 5}, .stride = {1, 4}, .pad = {0, 0, 2, 2}, .dilation = {1, 1}}},
+        {20, 1, {.kernel = {5, 1}, .stride = {7, 1}, .dilation = {2, 1}}},
+        {10, 10, {.kernel = {2, 2}, .stride = {3, 3}, .dilation = {1, 1}}},
+        {4, 5, {.kernel = {1, 1}, .stride = {3, 3}, .dilation = {1, 1}}},
+        {14, 15, {.kernel = {9, 9}, .stride = {1, 1}, .pad = {4, 4, 4, 4}, .dilation = {1, 1}}},
+        {3, 3, {.kernel = {5, 5}, .stride = {1, 1}, .pad = {2, 2, 2, 2}, .dilation = {1, 1}}},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        wtl_layer_case c = {.ops = &wtl_depthwise_ops,
+                            .def.as.conv = table[i].o,
+                            .in = {{1, table[i].h, table[i].w}},
+                            .fused = (wtl_activation)(i % 3)};
+        c.def.as.conv.bias = i % 2;
+        /* sums of up to 2300 products in float, each below 1 */
+        check_channels(c, 2e-5);
+        c.no_input_gradient = true;
+        check_channels(c, 2e-5);
+    }
+}
+
+static void depthwise_gradients_do_not_depend_on_threads(void **state)
+{
+    (void)state;
+    for (int channels = 16; channels <= 40; channels += 24) {
+        wtl_layer_case c = {.ops = &wtl_depthwise_ops,
+                            .def.as.conv = {.kernel = {3, 3},
+                                            .stride = {1, 1},
+                                            .pad = {1, 1, 1, 1},
+                                            .dilation = {1, 1},
+                                            .bias = true},
+                            .in = {{channels, 27, 28}},
+                            .batch = 5,
+                            .engine = WTL_ENGINE_NATIVE,
+                            .blocked = true,
+                            .training = true};
+        wtl_harness_check_threads(&c);
+    }
+}
+
 /* ---- value by value ---- */
 
 static void elementwise_layers_follow_the_reference(void **state)
@@ -271,6 +330,8 @@ int main(void)
         WTL_TEST(lrn_windows_cross_blocks),
         WTL_TEST(batchnorm_follows_the_reference),
         WTL_TEST(batchnorm_gives_the_same_bytes_with_any_threads),
+        WTL_TEST(depthwise_convolution_follows_the_reference),
+        WTL_TEST(depthwise_gradients_do_not_depend_on_threads),
         WTL_TEST(elementwise_layers_follow_the_reference),
         WTL_TEST(concat_joins_whole_blocks),
         WTL_TEST(concat_takes_parts_that_begin_with_a_block),
