@@ -7,6 +7,8 @@
 #include "depthwise.h"
 #include "block.h"
 
+#include <stdbool.h>
+
 /* Along one axis, tap t of output o is input first + o*step + t*tap_step; tap_step >= 1. */
 typedef struct axis {
     int outputs, inputs, taps;
@@ -63,6 +65,13 @@ static long input_of(const axis *a, const run *r)
     return r->taps ? a->first + (long)r->begin * a->step + (long)r->first_tap * a->tap_step : 0;
 }
 
+/* Rows of taps whose inputs the outputs above have not read. */
+static int fresh_rows(const axis *rows, const run *r)
+{
+    int fresh = rows->step < rows->tap_step ? 1 : rows->step / rows->tap_step;
+    return fresh < r->taps ? fresh : r->taps;
+}
+
 enum { BAND = 16 }; /* rows of a rectangle: its edges come while its inside is in the cache */
 
 /* ---- sums ---- */
@@ -74,8 +83,28 @@ typedef struct grid {
     int rows, cols; /* taps */
     long x_row, x_col, w_row, w_col;
     long x_step, y_step; /* between outputs */
+    int fresh; /* rows of taps whose inputs no output above has read; 0: of a column */
     wtl_activation activation;
 } grid;
+
+/* What comes this much later is fetched now: the processor does not follow several rows of x
+ * and one of y by itself. Maps follow each other in memory, so beyond a row and a map, too,
+ * lies what is wanted next. */
+enum { AHEAD = 64 * WTL_BLOCK };
+
+WTL_INLINE void fetch(const float *x, int lines)
+{
+    for (int i = 0; i < lines; i++) {
+        __builtin_prefetch(x + AHEAD + i * WTL_BLOCK);
+    }
+}
+
+WTL_INLINE void fetch_to_write(const float *y, int lines)
+{
+    for (int i = 0; i < lines; i++) {
+        __builtin_prefetch(y + AHEAD + i * WTL_BLOCK, 1);
+    }
+}
 
 /* `width` outputs in LANES channels: x is of the first tap of the first output. */
 WTL_INLINE void sum_tile(const grid *g, int width, int rows, int cols, long x_step,
@@ -102,6 +131,17 @@ WTL_INLINE void sum_tile(const grid *g, int width, int rows, int cols, long x_st
     }
 }
 
+WTL_INLINE void fetch_tile(const grid *g, int width, int rows, long x_step, const float *x,
+                           const float *y)
+{
+    for (int r = 1; r <= g->fresh; r++) {
+        fetch(x + (rows - r) * g->x_row, width * (int)(x_step / WTL_BLOCK));
+    }
+    if (g->fresh > 0) {
+        fetch_to_write(y, width);
+    }
+}
+
 #define REST(width)                                                                            \
     case width:                                                                                \
         sum_tile(g, width, rows, cols, x_step, x, w, start, y);                                \
@@ -112,8 +152,10 @@ WTL_INLINE void sum_lanes(const grid *g, int count, int rows, int cols, long x_s
                           const float *x, const float *w, vec start, float *y)
 {
     for (; count >= WIDE; count -= WIDE, x += WIDE * x_step, y += WIDE * g->y_step) {
+        fetch_tile(g, WIDE, rows, x_step, x, y);
         sum_tile(g, WIDE, rows, cols, x_step, x, w, start, y);
     }
+    fetch_tile(g, count, rows, x_step, x, y);
     switch (count) {
         REST(1);
         REST(2);
@@ -177,6 +219,7 @@ static void sum_runs(const plane *m, const run *rows, const run *cols)
     float *y = m->y + rows->begin * m->y_row + cols->begin * m->y_col;
     int high = rows->end - rows->begin, wide = cols->end - cols->begin;
     if (wide > 1) {
+        g.fresh = fresh_rows(&m->rows, rows);
         g.x_step = x_col;
         g.y_step = m->y_col;
         sum_rectangle(&g, high, wide, x_row, m->y_row, x, w, m->b, y);
@@ -187,12 +230,14 @@ static void sum_runs(const plane *m, const run *rows, const run *cols)
     }
 }
 
-static void sum_plane(const plane *m)
+/* The rows begin .. begin+BAND-1, as far as there are. */
+static void sum_band(const plane *m, int begin)
 {
     const run inside_rows = inside_of(&m->rows), inside = inside_of(&m->cols);
+    int end = m->rows.outputs - begin < BAND ? m->rows.outputs : begin + BAND;
     run rows, cols;
-    for (int p = 0; p < m->rows.outputs; p = rows.end) {
-        rows = run_from(&m->rows, &inside_rows, p, BAND);
+    for (int p = begin; p < end; p = rows.end) {
+        rows = run_from(&m->rows, &inside_rows, p, end - p);
         if (inside.end > inside.begin) {
             sum_runs(m, &rows, &inside);
         }
@@ -231,7 +276,9 @@ static void forward(const wtl_conv_geometry *g, const float *x, const float *w, 
                .y_col = WTL_BLOCK,
                .y = y,
                .activation = activation};
-    sum_plane(&m);
+    for (int p = 0; p < g->p; p += BAND) {
+        sum_band(&m, p);
+    }
 }
 
 /* ---- gradient of x ---- */
@@ -272,25 +319,34 @@ static phase_axis phase_of(const wtl_conv_geometry *g, int which, int phase)
     return a;
 }
 
-static void data(const wtl_conv_geometry *g, const float *dy, const float *w, float *dx)
+static plane data_plane(const wtl_conv_geometry *g, int row_phase, int column_phase,
+                        const float *dy, const float *w, float *dx)
 {
     static const float zeros[WTL_BLOCK];
+    const phase_axis rows = phase_of(g, 0, row_phase), cols = phase_of(g, 1, column_phase);
     const long w_row = (long)g->s * WTL_BLOCK, width = (long)g->w * WTL_BLOCK;
-    for (int i = 0; i < g->stride[0] && i < g->h; i++) {
-        phase_axis rows = phase_of(g, 0, i);
-        for (int j = 0; j < g->stride[1] && j < g->w; j++) {
-            phase_axis cols = phase_of(g, 1, j);
-            plane m = {.rows = rows.sum,
-                       .cols = cols.sum,
-                       .x = dy,
-                       .w = w + rows.last * w_row + (long)cols.last * WTL_BLOCK,
-                       .b = zeros,
-                       .w_row = -rows.back * w_row,
-                       .w_col = -(long)cols.back * WTL_BLOCK,
-                       .y_row = g->stride[0] * width,
-                       .y_col = (long)g->stride[1] * WTL_BLOCK,
-                       .y = dx + i * width + (long)j * WTL_BLOCK};
-            sum_plane(&m);
+    return (plane){.rows = rows.sum,
+                   .cols = cols.sum,
+                   .x = dy,
+                   .w = w + rows.last * w_row + (long)cols.last * WTL_BLOCK,
+                   .b = zeros,
+                   .w_row = -rows.back * w_row,
+                   .w_col = -(long)cols.back * WTL_BLOCK,
+                   .y_row = g->stride[0] * width,
+                   .y_col = (long)g->stride[1] * WTL_BLOCK,
+                   .y = dx + row_phase * width + (long)column_phase * WTL_BLOCK};
+}
+
+/* Band by band, so that the phases of a cache line follow each other. */
+static void data(const wtl_conv_geometry *g, const float *dy, const float *w, float *dx)
+{
+    for (long h = 0; h < g->h; h += (long)BAND * g->stride[0]) {
+        int band = (int)(h / g->stride[0]);
+        for (int i = 0; i < g->stride[0] && i < g->h - h; i++) {
+            for (int j = 0; j < g->stride[1] && j < g->w; j++) {
+                plane m = data_plane(g, i, j, dy, w, dx);
+                sum_band(&m, band);
+            }
         }
     }
 }
@@ -302,6 +358,7 @@ typedef struct weighing {
     int lines, count;
     long x_line, dy_line, x_step, dy_step;
     long x_row, x_col, w_row; /* between taps */
+    int fresh;                /* as of a grid */
 } weighing;
 
 enum { MOST_SUMS = 9 };
@@ -320,6 +377,10 @@ WTL_INLINE void weigh(const weighing *g, int rows, int cols, const float *x, con
         const float *from = x, *gradient = dy;
         for (int i = 0; i < k.count; i++, from += k.x_step, gradient += k.dy_step) {
             vec upstream = vec_load(gradient);
+            for (int r = 1; r <= k.fresh; r++) {
+                fetch(from + (rows - r) * k.x_row, 1);
+            }
+            fetch(gradient, 1);
             UNROLL for (int t = 0; t < rows * cols; t++)
             {
                 const float *at = from + t / cols * k.x_row + t % cols * k.x_col;
@@ -389,7 +450,8 @@ static void weigh_runs(const gradient *m, const run *rows, const run *cols)
                         .dy_step = WTL_BLOCK,
                         .x_row = m->rows.tap_step * width,
                         .x_col = (long)m->cols.tap_step * WTL_BLOCK,
-                        .w_row = w_row};
+                        .w_row = w_row,
+                        .fresh = cols->taps == 1 ? 0 : fresh_rows(&m->rows, rows)};
     weigh_rectangle(&g, rows->taps, cols->taps,
                     m->x + input_of(&m->rows, rows) * width +
                         input_of(&m->cols, cols) * WTL_BLOCK,
