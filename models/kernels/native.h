@@ -26,6 +26,8 @@ enum { WTL_BLOCK_CHANNELS = 16 };
     EACH(sparse)                                                                               \
     EACH(lrn)                                                                                  \
     EACH(batchnorm)                                                                            \
+    EACH(depthwise)                                                                            \
+    EACH(elementwise)                                                                          \
     EACH(dense)                                                                                \
     EACH(sparse_dense)
 
