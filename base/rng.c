@@ -1,6 +1,8 @@
 /* rng.c - Philox4x32-10 streams; see the header for how they are keyed. */
 #include "wattle/rng.h"
 
+#include "wattle/threads.h"
+
 #include <Random123/philox.h>
 #include <math.h>
 
@@ -23,6 +25,40 @@ void wtl_rng_block(const wtl_rng *stream, uint32_t index, uint32_t out[4])
     philox4x32_ctr_t block = philox4x32(counter, key);
     for (int i = 0; i < 4; i++) {
         out[i] = block.v[i];
+    }
+}
+
+enum { TOGETHER = 32 }; /* blocks: side by side in vectors */
+
+WTL_HOT static void blocks_together(const wtl_rng *stream, uint32_t first,
+                                    uint32_t *restrict out)
+{
+    philox4x32_key_t key = {{stream->key[0], stream->key[1]}};
+    uint32_t words[4][TOGETHER];
+    for (uint32_t i = 0; i < TOGETHER; i++) {
+        philox4x32_ctr_t counter = {
+            {first + i, stream->counter[1], stream->counter[2], stream->counter[3]}};
+        philox4x32_ctr_t block = philox4x32(counter, key);
+        words[0][i] = block.v[0];
+        words[1][i] = block.v[1];
+        words[2][i] = block.v[2];
+        words[3][i] = block.v[3];
+    }
+    for (int i = 0; i < TOGETHER; i++) {
+        for (int j = 0; j < 4; j++) {
+            out[4 * i + j] = words[j][i];
+        }
+    }
+}
+
+void wtl_rng_blocks(const wtl_rng *stream, uint32_t first, size_t count, uint32_t *out)
+{
+    size_t i = 0;
+    for (; i + TOGETHER <= count; i += TOGETHER) {
+        blocks_together(stream, first + (uint32_t)i, out + 4 * i);
+    }
+    for (; i < count; i++) {
+        wtl_rng_block(stream, first + (uint32_t)i, out + 4 * i);
     }
 }
 

@@ -10,10 +10,9 @@
 #include <xmmintrin.h>
 #endif
 
+/* Where OMP_PROC_BIND has bound this very thread to one processor, OpenMP knows of the others. */
 int wtl_threads_available(void)
 {
-    /* Not sched_getaffinity(): where OpenMP binds its threads, the first may run on one processor
-     * alone. */
     return omp_get_num_procs() > 0 ? omp_get_num_procs() : 1;
 }
 

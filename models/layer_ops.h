@@ -45,6 +45,7 @@ typedef struct wtl_layer_plan {
     /* Maps in blocks of 16 channels (native.h) rather than NCHW; only if ops->blocks says that
      * the layer can. Both are equal but for a conv, which may read a plain image. */
     bool blocked_in, blocked_out;
+    bool no_winograd;     /* only kernels that sum in the usual way */
     bool training;        /* whether backward will be called */
     bool input_gradient;  /* whether backward will be asked for dx */
     wtl_activation fused; /* applied to y at the end of forward, only if ops->fuses; its

@@ -355,6 +355,18 @@ void wtl_net_set_stat_momentum(wtl_net *net, float momentum)
     net->stat_momentum = momentum;
 }
 
+void wtl_net_set_clock(wtl_net *net, double (*seconds)(void *context), void *context)
+{
+    net->clock = seconds;
+    net->clock_context = context;
+}
+
+double wtl_net_layer_seconds(const wtl_net *net, int index, bool backward)
+{
+    int node = net->places[index].node;
+    return node < 0 ? 0.0 : net->nodes[node].seconds[backward];
+}
+
 wtl_net_memory wtl_net_memory_of(const wtl_net *net)
 {
     return (wtl_net_memory){.parameters = net->value_bytes,

@@ -81,6 +81,7 @@ static wtl_status set_up_nodes(wtl_net *net, wtl_error *err)
                                       .native = net->options.engine == WTL_ENGINE_NATIVE
                                                     ? wtl_native_of(net->options.isa)
                                                     : NULL,
+                                      .no_winograd = net->options.no_winograd,
                                       .blocked_in = node->blocked_in,
                                       .blocked_out = node->blocked_out,
                                       .training = net->options.training,

@@ -67,6 +67,7 @@ typedef struct wtl_node {
     char kernel[96];
     wtl_frozen_plan frozen_plan;
     const void *frozen; /* or NULL */
+    double seconds[2];  /* of the latest forward and backward under a clock */
 } wtl_node;
 
 struct wtl_net {
@@ -90,7 +91,9 @@ struct wtl_net {
     size_t arena_bytes, unshared_bytes;
     char *frozen; /* of wtl_net_freeze(): each node's weights, then scratch */
     size_t frozen_bytes;
-    float stat_momentum; /* < 0: each layer's own */
+    float stat_momentum;            /* < 0: each layer's own */
+    double (*clock)(void *context); /* NULL: layers are not timed */
+    void *clock_context;
 };
 
 /* Decide homes, fusions and nodes; needs def, options, shapes. */

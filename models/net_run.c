@@ -32,17 +32,24 @@ static void copy_output(const wtl_net *net, int home, int n)
                          wtl_net_block(net, place->copy), wtl_shape_count(shape));
 }
 
+static double clock_of(const wtl_net *net)
+{
+    return net->clock ? net->clock(net->clock_context) : 0.0;
+}
+
 void wtl_net_forward(wtl_net *net, int n, wtl_run_mode mode, uint64_t step)
 {
     for (int e = 0; e < net->node_count; e++) {
         wtl_node *node = &net->nodes[e];
         wtl_layer_run run = wtl_net_run_of(net, node, n, mode == WTL_RUN_TRAINING, step);
         run.scratch = node->scratch[0];
+        double start = clock_of(net);
         copy_inputs(net, node, n);
         node->ops->forward(node->state, &run, node->x, node->y);
         if (net->places[node->layer].copied) {
             copy_output(net, node->layer, n);
         }
+        node->seconds[0] = clock_of(net) - start;
     }
 }
 
@@ -87,7 +94,9 @@ void wtl_net_backward(wtl_net *net, int n)
     wtl_clear(net->options.threads, net->gradients, net->gradient_bytes / sizeof(float));
     for (int e = net->node_count - 1; e >= 0; e--) {
         if (net->nodes[e].backward) {
+            double start = clock_of(net);
             backward_node(net, &net->nodes[e], n);
+            net->nodes[e].seconds[1] = clock_of(net) - start;
         }
     }
 }

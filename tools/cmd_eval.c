@@ -143,6 +143,9 @@ static int run(const wtl_command *command, int argc, char **argv)
     wtl_signals_catch();
     wtl_status status = wtl_model_load(&model, file, plan, &err);
     if (status == WTL_OK) {
+        status = wtl_net_freeze(model.net, &err);
+    }
+    if (status == WTL_OK) {
         wtl_dataset_options split = wtl_split_of(model.checkpoint);
         if (wtl_option_given(&parsed, "seed")) {
             split.split_seed = parsed.common.seed;

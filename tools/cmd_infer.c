@@ -149,7 +149,9 @@ static int run(const wtl_command *command, int argc, char **argv)
     wtl_model model;
     wtl_net_options plan = {
         .batch = 1, .threads = parsed.common.threads, .engine = (wtl_engine)args.engine};
-    if (wtl_model_load(&model, parsed.words[0], plan, &err) != WTL_OK) {
+    if (wtl_model_load(&model, parsed.words[0], plan, &err) != WTL_OK ||
+        wtl_net_freeze(model.net, &err) != WTL_OK) {
+        wtl_model_clear(&model);
         return wtl_cli_report(&err);
     }
     int code = classify(command, &model, &parsed, args.top);

@@ -41,8 +41,8 @@ typedef struct layer_row {
 } layer_row;
 
 typedef struct report {
-    wtl_checkpoint *checkpoint; /* NULL for a bare network */
-    wtl_netdef *loaded;         /* NULL for a checkpoint */
+    wtl_subject subject;
+    const wtl_checkpoint *checkpoint; /* NULL for a bare network */
     const wtl_netdef *def;
     wtl_net *net;
     layer_row *rows; /* [def->layer_count] */
@@ -60,35 +60,8 @@ static void clear_report(report *r)
     wtl_free(r->rows);
     wtl_free(r->shapes);
     wtl_free(r->keep);
-    wtl_netdef_free(r->loaded);
-    wtl_checkpoint_free(r->checkpoint);
+    wtl_subject_clear(&r->subject);
     *r = (report){0};
-}
-
-/* A file is a checkpoint if its name or its reader says so; else it is network text or a
- * name of the zoo. */
-static wtl_status load(report *r, const char *what, wtl_error *err)
-{
-    unsigned char head[64];
-    FILE *file = fopen(what, "rb");
-    size_t length = file ? fread(head, 1, sizeof head, file) : 0;
-    if (file) {
-        fclose(file);
-    }
-    const char *end = strrchr(what, '.');
-    bool named = end && strcmp(end, ".wtl") == 0;
-    wtl_status status;
-    if (named || (length && wtl_checkpoint_sniff(head, length))) {
-        status = wtl_checkpoint_read(&r->checkpoint, what, err);
-        r->def = status == WTL_OK ? wtl_checkpoint_net(r->checkpoint) : NULL;
-        if (status == WTL_OK && !r->def) {
-            status = wtl_fail(err, WTL_E_FORMAT, "%s: holds no network, only tensors", what);
-        }
-    } else {
-        status = wtl_netdef_load(&r->loaded, what, 0, err);
-        r->def = r->loaded;
-    }
-    return status;
 }
 
 static double non_zero_share(const wtl_tensor_view *view, uint64_t *kept)
@@ -175,10 +148,12 @@ static wtl_status plan(report *r, const info_args *args, int threads, wtl_error 
 static wtl_status make_report(report *r, const char *what, const info_args *args, int threads,
                               wtl_error *err)
 {
-    wtl_status status = load(r, what, err);
+    wtl_status status = wtl_subject_load(&r->subject, what, err);
     if (status != WTL_OK) {
         return status;
     }
+    r->checkpoint = r->subject.checkpoint;
+    r->def = r->subject.def;
     size_t count = (size_t)r->def->layer_count;
     r->rows = wtl_alloc(count, sizeof *r->rows);
     r->shapes = wtl_alloc(count, sizeof *r->shapes);

@@ -752,8 +752,8 @@ static outer share_of(const wtl_direct *d, const split *s, int thread, int n)
     return o;
 }
 
-static void bias_gradient(const wtl_direct *d, const wtl_native *native, int n,
-                          wtl_const_map dy, float *db)
+void wtl_direct_bias(const wtl_direct *d, const wtl_native *native, int n, wtl_const_map dy,
+                     float *db)
 {
     const wtl_direct_pass *pass = &d->forward;
     int blocks = pass->groups * blocks_of(pass->filters), threads = least(d->threads, blocks);
@@ -776,7 +776,7 @@ static void bias_gradient(const wtl_direct *d, const wtl_native *native, int n,
 }
 
 void wtl_direct_weights(const wtl_direct *d, const wtl_native *native, int n, wtl_const_map x,
-                        wtl_const_map dy, float *dw, float *db, float *scratch)
+                        wtl_const_map dy, float *dw, float *scratch)
 {
     const wtl_direct_pass *pass = &d->forward;
     split s = split_outer(d);
@@ -803,14 +803,10 @@ void wtl_direct_weights(const wtl_direct *d, const wtl_native *native, int n, wt
             unpack_share(&o, to);
         }
     }
-    if (db) {
-        bias_gradient(d, native, n, dy, db);
-    }
 }
 
-size_t wtl_direct_scratch(const wtl_direct *d, int batch, bool training)
+size_t wtl_direct_scratch(const wtl_direct *d, bool training)
 {
-    (void)batch;
     split s = split_outer(d);
     size_t forward = d->forward.patch * (size_t)d->forward.images;
     size_t data = d->data.patch * (size_t)d->data.images;

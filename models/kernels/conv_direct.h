@@ -70,7 +70,7 @@ void wtl_direct_pack(const wtl_direct_pass *pass, int threads, const float *w, c
                      float *packed);
 
 /* Floats of scratch of the calls below, packed filters not included. */
-size_t wtl_direct_scratch(const wtl_direct *d, int batch, bool training);
+size_t wtl_direct_scratch(const wtl_direct *d, bool training);
 
 /* y = activation(bias + w * x [+ add]); add: NULL or a map like y. */
 void wtl_direct_forward(const wtl_direct *d, const wtl_native *native, int n, wtl_const_map x,
@@ -78,8 +78,11 @@ void wtl_direct_forward(const wtl_direct *d, const wtl_native *native, int n, wt
                         wtl_map y, float *scratch);
 void wtl_direct_data(const wtl_direct *d, const wtl_native *native, int n, wtl_const_map dy,
                      const float *packed, wtl_map dx, float *scratch);
-/* dw [K,C/G,R,S] and db [K] are added to; db may be NULL. */
+/* dw [K,C/G,R,S] is added to. */
 void wtl_direct_weights(const wtl_direct *d, const wtl_native *native, int n, wtl_const_map x,
-                        wtl_const_map dy, float *dw, float *db, float *scratch);
+                        wtl_const_map dy, float *dw, float *scratch);
+/* db [K] += sum of dy. */
+void wtl_direct_bias(const wtl_direct *d, const wtl_native *native, int n, wtl_const_map dy,
+                     float *db);
 
 #endif

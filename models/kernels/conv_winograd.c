@@ -1,9 +1,9 @@
-/* conv_winograd.c - 3x3 convolution by Winograd's minimal filtering, sizes as in conv_kernels.h.
+/* conv_winograd.c - convolution by Winograd's minimal filtering, sizes as in conv_kernels.h.
  *
- * Output is cut into tiles of 4x4 pixels, counted through all images, and these into *runs* of
- * some dozens. A run's tiles of x, 6x6 with two pixels of overlap, are transformed:
+ * Output is cut into tiles of 4x4 pixels (2x2 if filters are 5x5), counted through all images,
+ * and these into *runs* of some dozens. A run's tiles of x, 6x6 and overlapping, are transformed:
  *
- *   V [36, C/16, tiles, 16]      M [K/16, 36, tiles, 16]      U [K/32, 36, C, 32]
+ *   V [36, C/16, tiles, 16]      M [K/16, 36, tiles, 16]      U [36, K/32, C, 32]
  *
  * then each of the 36 values is a matrix product over channels, M = U * V, and M is transformed
  * back into y. V and M of a run stay in cache; U, the transformed weights, is read once a run.
@@ -34,25 +34,27 @@
 enum {
     BLOCK = WTL_BLOCK_CHANNELS,
     VALUES = WTL_WINOGRAD_VALUES,
-    TAPS = WTL_WINOGRAD_TAPS,
-    PAIR = 2 * BLOCK,        /* lanes of a pair of blocks */
-    RUN_FLOATS = 512 * 1024, /* of V, more or less */
-    LEAST_RUN = 28,          /* tiles: below this U is read too often */
+    MOST_TAPS = WTL_WINOGRAD_MOST_TAPS,
+    TILE_AND_FILTER = 7,      /* their sizes add up to this */
+    PAIR = 2 * BLOCK,         /* lanes of a pair of blocks */
+    RUN_FLOATS = 1024 * 1024, /* of V, more or less */
+    LEAST_RUN = 56,           /* tiles: below this U is read too often */
     MOST_RUN = 112,
-    GROUP_PAIRS = 4,            /* pairs whose M lies in cache */
+    GROUP_PAIRS = 2,            /* pairs whose M lies in cache */
     LEAST_SHARE = 28,           /* tiles a thread, for threads to share tiles alone */
     COPIED_FLOATS = 512 * 1024, /* of dU, that each thread may have a copy of */
 };
 
 /* How one convolution is cut. Channels, blocks and pairs are those of a group. */
 typedef struct cut {
-    int c, k; /* channels that exist */
+    int c, k;       /* channels that exist */
+    int tile, taps; /* columns of a tile, values of a filter */
     int blocks_in, blocks_out, pairs;
-    int down, across; /* tiles of an image */
-    long tiles;       /* of all images */
-    int run;          /* most tiles of a run */
-    long step;        /* of V and D, and of each block of M: floats from value to value */
-    long m_step;
+    int down, across;           /* tiles of an image */
+    long tiles;                 /* of all images */
+    int run;                    /* most tiles of a run */
+    long step;                  /* of V and D: floats from value to value */
+    long m_step;                /* the same of M */
     int tile_parts, pair_parts; /* shares of threads */
 } cut;
 
@@ -87,8 +89,10 @@ static cut cut_of(const wtl_conv_geometry *g, int n)
     t.blocks_in = blocks_of(t.c);
     t.blocks_out = blocks_of(t.k);
     t.pairs = (t.blocks_out + 1) / 2;
-    t.down = (g->p + WTL_WINOGRAD_TILE - 1) / WTL_WINOGRAD_TILE;
-    t.across = (g->q + WTL_WINOGRAD_TILE - 1) / WTL_WINOGRAD_TILE;
+    t.taps = g->r * g->s;
+    t.tile = TILE_AND_FILTER - g->r;
+    t.down = (g->p + t.tile - 1) / t.tile;
+    t.across = (g->q + t.tile - 1) / t.tile;
     t.tiles = (long)n * t.down * t.across;
     return t;
 }
@@ -149,7 +153,7 @@ static wtl_conv_geometry turned(const wtl_conv_geometry *g)
     t.c = g->k, t.h = g->p, t.w = g->q;
     t.k = g->c, t.p = g->h, t.q = g->w;
     for (int side = 0; side < 4; side++) {
-        t.pad[side] = 2 - g->pad[side];
+        t.pad[side] = g->r - 1 - g->pad[side];
     }
     return t;
 }
@@ -159,10 +163,25 @@ bool wtl_winograd_takes(const wtl_conv_geometry *g)
     bool whole =
         g->groups == 1 || (g->c / g->groups % BLOCK == 0 && g->k / g->groups % BLOCK == 0);
     for (int side = 0; side < 4; side++) {
-        whole = whole && g->pad[side] >= 0 && g->pad[side] <= 2;
+        whole = whole && g->pad[side] >= 0 && g->pad[side] < g->r;
     }
-    return whole && g->r == 3 && g->s == 3 && g->stride[0] == 1 && g->stride[1] == 1 &&
-           g->dilation[0] == 1 && g->dilation[1] == 1;
+    return whole && (g->r == 3 || g->r == 5) && g->s == g->r && g->stride[0] == 1 &&
+           g->stride[1] == 1 && g->dilation[0] == 1 && g->dilation[1] == 1;
+}
+
+bool wtl_winograd_pays(const wtl_conv_geometry *g)
+{
+    if (!wtl_winograd_takes(g)) {
+        return false;
+    }
+    cut t = cut_of(g, 1);
+    double direct = (double)g->p * g->q * t.taps;
+    return t.c >= BLOCK && t.k >= BLOCK && VALUES * (double)t.tiles <= 0.7 * direct;
+}
+
+static const wtl_winograd_size *size_of(const wtl_native *native, const cut *t)
+{
+    return &native->winograd->size[t->taps == 9 ? 0 : 1];
 }
 
 /* ---- scratch ---- */
@@ -226,8 +245,8 @@ static in_u place_in_u(const cut *t, int block_out)
 {
     long channels = (long)t->blocks_in * BLOCK;
     int pair = block_out / 2, lanes = lanes_of(t, pair);
-    return (in_u){.first = pair * VALUES * spread(channels * PAIR) + block_out % 2 * BLOCK,
-                  .value = spread(channels * lanes),
+    return (in_u){.first = pair * channels * PAIR + block_out % 2 * BLOCK,
+                  .value = spread(channels * t->blocks_out * BLOCK),
                   .block_in = (long)BLOCK * lanes,
                   .lanes = lanes};
 }
@@ -245,7 +264,7 @@ static in_u place_in_gradient(const cut *t, int block_out)
 
 static long group_floats(const cut *t)
 {
-    return t->pairs * VALUES * spread((long)t->blocks_in * BLOCK * PAIR);
+    return VALUES * spread((long)t->blocks_in * BLOCK * t->blocks_out * BLOCK);
 }
 
 size_t wtl_winograd_pack_floats(const wtl_conv_geometry *g)
@@ -255,18 +274,20 @@ size_t wtl_winograd_pack_floats(const wtl_conv_geometry *g)
     return (size_t)g->groups * larger((size_t)group_floats(&t), (size_t)group_floats(&flipped));
 }
 
-/* Filters of `channels` input and `lanes` output channels; those of the padding are 0. */
+/* Filters of `channels` input and `lanes` output channels, to taps [16][taps][16]; those of the
+ * padding are 0. */
 static void gather_filters(const float *w, long in_step, int channels, long out_step, int lanes,
-                           bool flipped, float taps[BLOCK][TAPS][BLOCK])
+                           int count, bool flipped, float *taps)
 {
     if (lanes < BLOCK || channels < BLOCK) {
-        memset(taps, 0, sizeof(float) * BLOCK * TAPS * BLOCK);
+        memset(taps, 0, sizeof(float) * BLOCK * BLOCK * (size_t)count);
     }
-    for (int c = 0; c < channels; c++) {
+    int first = flipped ? count - 1 : 0, step = flipped ? -1 : 1;
+    for (int c = 0; c < channels; c++, taps += count * BLOCK) {
         for (int lane = 0; lane < lanes; lane++) {
             const float *from = w + c * in_step + lane * out_step;
-            for (int tap = 0; tap < TAPS; tap++) {
-                taps[c][flipped ? TAPS - 1 - tap : tap][lane] = from[tap];
+            for (int tap = 0; tap < count; tap++) {
+                taps[tap * BLOCK + lane] = from[first + tap * step];
             }
         }
     }
@@ -277,30 +298,31 @@ void wtl_winograd_pack(const wtl_native *native, const wtl_conv_geometry *g, int
 {
     wtl_conv_geometry back = turned(g);
     cut t = cut_of(flipped ? &back : g, 1);
-    long in_step = flipped ? (long)t.k * TAPS : TAPS;
-    long out_step = flipped ? TAPS : (long)t.c * TAPS;
+    const wtl_winograd_size *size = size_of(native, &t);
+    long in_step = flipped ? (long)t.k * t.taps : t.taps;
+    long out_step = flipped ? t.taps : (long)t.c * t.taps;
 #pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
     for (int block = 0; block < g->groups * t.blocks_out; block++) {
         int group = block / t.blocks_out, out = block % t.blocks_out;
         in_u place = place_in_u(&t, out);
-        const float *from = w + (long)group * t.k * t.c * TAPS + out * BLOCK * out_step;
+        const float *from = w + (long)group * t.k * t.c * t.taps + out * BLOCK * out_step;
         float *u = packed + group * group_floats(&t) + place.first;
         for (int c = 0; c < t.c; c += BLOCK) {
-            float taps[BLOCK][TAPS][BLOCK];
+            float taps[BLOCK * MOST_TAPS * BLOCK];
             gather_filters(from + c * in_step, in_step, least(BLOCK, t.c - c), out_step,
-                           least(BLOCK, t.k - (long)out * BLOCK), flipped, taps);
+                           least(BLOCK, t.k - (long)out * BLOCK), t.taps, flipped, taps);
             for (int d = 0; d < BLOCK; d++, u += place.lanes) {
-                native->winograd->filter(taps[d][0], u, place.value);
+                size->filter(taps + d * t.taps * BLOCK, u, place.value);
             }
         }
     }
 }
 
-/* taps [9,16] of `lanes` filters, `step` apart, added to them. */
-static void add_filters(const float *taps, int lanes, float *dw, long step)
+/* taps [count,16] of `lanes` filters, `step` apart, added to them. */
+static void add_filters(const float *taps, int count, int lanes, float *dw, long step)
 {
     for (int lane = 0; lane < lanes; lane++, dw += step) {
-        for (int tap = 0; tap < TAPS; tap++) {
+        for (int tap = 0; tap < count; tap++) {
             dw[tap] += taps[tap * BLOCK + lane];
         }
     }
@@ -310,18 +332,28 @@ static void add_filters(const float *taps, int lanes, float *dw, long step)
 static void add_gradient(const wtl_native *native, const cut *t, int threads, const float *du,
                          int copies, float *dw)
 {
-    long copy = gradient_floats(t), filter = (long)t->c * TAPS;
+    const wtl_winograd_size *size = size_of(native, t);
+    long copy = gradient_floats(t), filter = (long)t->c * t->taps;
 #pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
     for (int block = 0; block < t->blocks_out; block++) {
         in_u place = place_in_gradient(t, block);
         int lanes = least(BLOCK, t->k - (long)block * BLOCK);
-        for (int c = 0; c < t->c; c++) {
+        float *to = dw + (long)block * BLOCK * filter;
+        for (int c = 0; c < t->c; c++, to += t->taps) {
             const float *from =
                 du + place.first + c / BLOCK * place.block_in + c % BLOCK * place.lanes;
-            float taps[TAPS * BLOCK];
-            native->winograd->filter_gradient(from, place.value, copies, copy, taps);
-            add_filters(taps, lanes, dw + (long)block * BLOCK * filter + c * TAPS, filter);
+            float taps[MOST_TAPS * BLOCK];
+            size->filter_gradient(from, place.value, copies, copy, taps);
+            add_filters(taps, t->taps, lanes, to, filter);
         }
+    }
+}
+
+/* Asks for lines [begin, end) of what will be used next. */
+static void prefetch(const float *data, long begin, long end)
+{
+    for (long line = begin; line < end; line++) {
+        __builtin_prefetch(data + line * BLOCK, 0, 2);
     }
 }
 
@@ -352,8 +384,8 @@ static void place_run(const cut *t, const tiled_map *map, run *r)
         r->at[i] = (wtl_winograd_place){
             .h = map->h,
             .w = map->w,
-            .top = map->top + tile / t->across * WTL_WINOGRAD_TILE,
-            .left = map->left + tile % t->across * WTL_WINOGRAD_TILE,
+            .top = map->top + tile / t->across * t->tile,
+            .left = map->left + tile % t->across * t->tile,
         };
     }
 }
@@ -386,11 +418,26 @@ typedef struct output_job {
     float *v, *m; /* scratch of this thread */
 } output_job;
 
+/* One value of M of a pair. U of the pair that is next, at `ahead`, is asked for meanwhile: it
+ * comes from afar, and nothing else tells the processor of it. */
+static void multiply_pair(const wtl_tile_kernels *kernels, const wtl_tile *tile, int blocks,
+                          int count, const float *v, const float *w, const float *ahead,
+                          float *m)
+{
+    int most = kernels->widths[blocks], parts = (count + most - 1) / most;
+    long lines = (long)tile->blocks_in * BLOCK * blocks;
+    for (int part = 0; part < parts; part++) {
+        int from = count * part / parts, to = count * (part + 1) / parts;
+        prefetch(ahead, lines * part / parts, lines * (part + 1) / parts);
+        kernels->forward(tile, blocks, to - from, v + (long)from * BLOCK, w, NULL, NULL,
+                         m + (long)from * BLOCK);
+    }
+}
+
 /* M of pairs [begin, end): their products with V. */
 static void multiply(const output_job *job, const float *u, int begin, int end, int count)
 {
     const cut *t = &job->t;
-    const wtl_tile_kernels *kernels = job->native->tile;
     wtl_tile tile = {.blocks_in = t->blocks_in,
                      .rows = 1,
                      .cols = 1,
@@ -399,19 +446,18 @@ static void multiply(const output_job *job, const float *u, int begin, int end, 
                      .pixel_step = BLOCK,
                      .y_pixel_step = BLOCK,
                      .y_block_step = VALUES * t->m_step};
+    in_u first = place_in_u(t, 2 * begin);
     for (int value = 0; value < VALUES; value++) {
-        const float *v = job->v + value * t->step;
+        const float *v = job->v + value * t->step, *w = u + first.first + value * first.value;
+        const float *next_value = value + 1 < VALUES ? w + first.value : w;
         for (int pair = begin; pair < end; pair++) {
-            in_u place = place_in_u(t, 2 * pair);
-            int blocks = place.lanes / BLOCK, most = kernels->widths[blocks];
-            int parts = (count + most - 1) / most;
-            const float *w = u + place.first + value * place.value;
-            float *m = job->m + 2 * (pair - begin) * tile.y_block_step + value * t->m_step;
-            for (int part = 0; part < parts; part++) {
-                int from = count * part / parts, to = count * (part + 1) / parts;
-                kernels->forward(&tile, blocks, to - from, v + (long)from * BLOCK, w, NULL,
-                                 NULL, m + (long)from * BLOCK);
-            }
+            int blocks = lanes_of(t, pair) / BLOCK;
+            const float *next = w + blocks * BLOCK * (long)t->blocks_in * BLOCK;
+            bool last = pair == end - 1;
+            multiply_pair(job->native->tile, &tile, blocks, count, v, w,
+                          last ? next_value : next,
+                          job->m + 2 * (pair - begin) * tile.y_block_step + value * t->m_step);
+            w = next;
         }
     }
 }
@@ -433,9 +479,9 @@ static void write_tiles(const output_job *job, run *r, int group, int begin, int
         const float *m = job->m + b * VALUES * t->m_step;
         for (int i = 0; i < r->count; i++, m += BLOCK) {
             size_t offset = r->image[i] + ((size_t)group * t->blocks_out + block) * size;
-            job->native->winograd->output(&r->at[i], m, t->m_step, bias,
-                                          job->add ? job->add + offset : NULL, job->activation,
-                                          job->y + offset);
+            size_of(job->native, t)
+                ->output(&r->at[i], m, t->m_step, bias, job->add ? job->add + offset : NULL,
+                         job->activation, job->y + offset);
         }
     }
 }
@@ -541,14 +587,6 @@ typedef struct weights_job {
     float *v, *d;        /* scratch of this thread */
 } weights_job;
 
-/* A block of 16 input channels of a pair: asks for the data that will be added to next. */
-static void prefetch(const float *du)
-{
-    for (int line = 0; line < PAIR; line++, du += BLOCK) {
-        __builtin_prefetch(du, 1, 2);
-    }
-}
-
 /* dU of pairs [begin, end) += V * D; D starts at the first of these pairs. */
 static void add_products(const weights_job *job, int begin, int end, int count)
 {
@@ -561,7 +599,10 @@ static void add_products(const weights_job *job, int begin, int end, int count)
             in_u place = place_in_gradient(t, 2 * pair);
             float *du = job->du + place.first + value * place.value;
             for (int b = 0; b < t->blocks_in; b++, du += place.block_in) {
-                prefetch(du + place.block_in);
+                if (b + 1 < t->blocks_in ||
+                    pair + 1 < end) { /* the next pair comes right after */
+                    prefetch(du + place.block_in, 0, place.lanes);
+                }
                 job->native->tile->weights(&outer, place.lanes / BLOCK, BLOCK,
                                            v + b * outer.dy_block, d, du);
             }
@@ -573,7 +614,6 @@ static void weights_share(const weights_job *job, long begin, long end, int pair
                           int pair_end)
 {
     const cut *t = &job->t;
-    const wtl_winograd_kernels *kernels = job->native->winograd;
     if (pair_begin == pair_end) {
         return;
     }
@@ -584,8 +624,8 @@ static void weights_share(const weights_job *job, long begin, long end, int pair
     int runs = runs_of(t, end - begin);
     for (int i = 0; i < runs; i++) {
         run r = run_at(begin, end, i, runs);
-        read_tiles(t, &r, kernels->input, &job->in, job->x, t->blocks_in, job->v);
-        read_tiles(t, &r, kernels->gradient, &job->out,
+        read_tiles(t, &r, job->native->winograd->input, &job->in, job->x, t->blocks_in, job->v);
+        read_tiles(t, &r, size_of(job->native, t)->gradient, &job->out,
                    job->dy + (size_t)first * BLOCK * job->out.h * job->out.w, blocks, job->d);
         add_products(job, pair_begin, pair_end, r.count);
     }
@@ -622,6 +662,6 @@ void wtl_winograd_weights(const wtl_native *native, const wtl_conv_geometry *g, 
         job.dy = dy + (size_t)group * t->blocks_out * BLOCK * g->p * g->q;
         weights_group(job, threads, scratch);
         add_gradient(native, t, threads, scratch + threads * 2 * v_floats(t), t->tile_parts,
-                     dw + (long)group * t->k * t->c * TAPS);
+                     dw + (long)group * t->k * t->c * t->taps);
     }
 }

@@ -22,8 +22,12 @@ enum { WTL_BLOCK_CHANNELS = 16 };
     EACH(tile)                                                                                 \
     EACH(reorder)                                                                              \
     EACH(winograd)                                                                             \
-    EACH(pool)                                                                             \
-    EACH(sparse)
+    EACH(pool)                                                                                 \
+    EACH(sparse)                                                                               \
+    EACH(lrn)                                                                                  \
+    EACH(batchnorm)                                                                            \
+    EACH(dense)                                                                                \
+    EACH(sparse_dense)
 
 typedef struct wtl_native {
     wtl_isa isa;

@@ -17,9 +17,12 @@
  * sweep over a channel reads is still in the cache from the first, and no sum depends on
  * the number of threads. Sums are double: x^2 - mean^2 cancels in float.
  */
+#include "kernels/native/batchnorm.h"
 #include "kernels/conv_kernels.h"
 #include "kernels/parts.h"
+#include "kernels/planes.h"
 #include "layer_ops.h"
+#include "wattle/memory.h"
 #include "wattle/threads.h"
 
 #include <math.h>
@@ -30,6 +33,8 @@ typedef struct batchnorm_state {
     bool affine;
     float eps, momentum;
     wtl_activation fused;
+    int blocks;                             /* of channels; 0: in NCHW */
+    const wtl_batchnorm_kernels *in_blocks; /* or NULL */
 } batchnorm_state;
 
 static wtl_status batchnorm_shape(const wtl_layer_def *def, const wtl_shape *in,
@@ -65,10 +70,41 @@ static int batchnorm_params(const wtl_layer_def *def, const wtl_shape *in,
     return count;
 }
 
+static bool batchnorm_blocks(const wtl_layer_def *def, const wtl_shape *in, int input_count,
+                             wtl_shape out)
+{
+    (void)def;
+    (void)in;
+    (void)input_count;
+    (void)out;
+    return true;
+}
+
+enum {
+    B = WTL_BLOCK_CHANNELS,
+    PLANE_SUMS = 2 * B,   /* doubles of a plane: two sums a channel */
+    BLOCK_FACTORS = 4 * B /* floats of a block: up to four factors a channel */
+};
+
+/* The sums of every plane, then the factors of every block. */
+static wtl_status blocked_setup(batchnorm_state *state, wtl_layer_plan *plan, wtl_error *err)
+{
+    size_t planes, sums;
+    state->blocks = wtl_blocks_of(state->c);
+    state->in_blocks = plan->native->batchnorm;
+    plan->kernel = "in blocks";
+    if (!wtl_mul((size_t)state->blocks, (size_t)plan->batch, &planes) ||
+        !wtl_mul(planes, PLANE_SUMS * sizeof(double), &sums) ||
+        !wtl_add(sums, (size_t)state->blocks * BLOCK_FACTORS * sizeof(float),
+                 &plan->scratch_bytes)) {
+        return wtl_fail(err, WTL_E_RANGE, "a batch of %d does not fit in memory", plan->batch);
+    }
+    return WTL_OK;
+}
+
 static wtl_status batchnorm_setup(void *self, const wtl_layer_def *def, wtl_layer_plan *plan,
                                   wtl_error *err)
 {
-    (void)err;
     batchnorm_state *state = self;
     *state = (batchnorm_state){
         .c = plan->out.c,
@@ -81,7 +117,7 @@ static wtl_status batchnorm_setup(void *self, const wtl_layer_def *def, wtl_laye
     if (plan->training) {
         plan->saved_bytes = 2 * (size_t)state->c * sizeof(float);
     }
-    return WTL_OK;
+    return plan->blocked_in ? blocked_setup(state, plan, err) : WTL_OK;
 }
 
 static float *running_mean(const batchnorm_state *state, const wtl_layer_run *run)
@@ -237,24 +273,59 @@ static void blend(float *running, double momentum, double batch)
     *running = (float)(kept + momentum * batch);
 }
 
-/* Mean and d of channel c: the batch's, saved and blended into the running ones. */
-static void batch_statistics(const batchnorm_state *state, const wtl_layer_run *run, int c,
-                             rows r, const float *x, float *mean, double *inverse)
+/* y = (x - mean) * factor + bias */
+typedef struct line {
+    float mean, factor, bias;
+} line;
+
+/* Of the batch, whose mean and d are saved and blended into the running ones. */
+static line line_of_batch(const batchnorm_state *state, const wtl_layer_run *run, int c,
+                          double sum, double square)
 {
-    double sum, square, count = (double)r.n * (double)r.pixels;
-    (run->engine == WTL_ENGINE_REFERENCE ? reference_moments : moments)(r, x, &sum, &square);
+    double count = (double)run->n * (double)state->pixels;
     double centre = sum / count, variance = square / count - centre * centre;
     variance = variance < 0.0 ? 0.0 : variance; /* rounding */
-    *mean = (float)centre;
-    *inverse = 1.0 / sqrt(variance + state->eps);
+    double inverse = 1.0 / sqrt(variance + state->eps);
     float *saved = run->saved;
-    saved[c] = *mean;
-    saved[state->c + c] = (float)*inverse;
+    saved[c] = (float)centre;
+    saved[state->c + c] = (float)inverse;
     double momentum = run->stat_momentum >= 0.0f ? run->stat_momentum : state->momentum;
     blend(running_mean(state, run) + c, momentum, centre);
     if (count > 1.0) {
         blend(running_var(state, run) + c, momentum, variance * count / (count - 1.0));
     }
+    double weight = state->affine ? run->value[0][c] : 1.0;
+    return (line){(float)centre, (float)(weight * inverse),
+                  state->affine ? run->value[1][c] : 0.0f};
+}
+
+static line running_line(const batchnorm_state *state, const wtl_layer_run *run, int c)
+{
+    double inverse = 1.0 / sqrt((double)running_var(state, run)[c] + state->eps);
+    double weight = state->affine ? run->value[0][c] : 1.0;
+    return (line){running_mean(state, run)[c], (float)(weight * inverse),
+                  state->affine ? run->value[1][c] : 0.0f};
+}
+
+/* dx = factor * (dy - dy_mean - slope * (x - mean)) */
+typedef struct slope_line {
+    float mean, dy_mean, slope, factor;
+} slope_line;
+
+/* From the sums of dy and of dy * (x - mean), which go into the parameters' gradients. */
+static slope_line line_of_gradient(const batchnorm_state *state, const wtl_layer_run *run,
+                                   int c, double sum, double product)
+{
+    const float *saved = run->saved;
+    double count = (double)run->n * (double)state->pixels;
+    double inverse = saved[state->c + c], weight = state->affine ? run->value[0][c] : 1.0;
+    if (state->affine) {
+        run->gradient[0][c] += (float)(product * inverse);
+        run->gradient[1][c] += (float)sum;
+    }
+    return (slope_line){saved[c], (float)(sum / count),
+                        (float)(inverse * inverse * product / count),
+                        (float)(weight * inverse)};
 }
 
 static void forward_channel(const batchnorm_state *state, const wtl_layer_run *run, int c,
@@ -263,17 +334,16 @@ static void forward_channel(const batchnorm_state *state, const wtl_layer_run *r
     rows r = {run->n, state->pixels, state->c * state->pixels};
     x += c * state->pixels;
     y += c * state->pixels;
-    float mean;
-    double inverse;
+    line by;
     if (run->training) {
-        batch_statistics(state, run, c, r, x, &mean, &inverse);
+        double sum, square;
+        (run->engine == WTL_ENGINE_REFERENCE ? reference_moments : moments)(r, x, &sum,
+                                                                            &square);
+        by = line_of_batch(state, run, c, sum, square);
     } else {
-        mean = running_mean(state, run)[c];
-        inverse = 1.0 / sqrt((double)running_var(state, run)[c] + state->eps);
+        by = running_line(state, run, c);
     }
-    double weight = state->affine ? run->value[0][c] : 1.0;
-    normalise(r, x, y, mean, (float)(weight * inverse), state->affine ? run->value[1][c] : 0.0f,
-              state->fused);
+    normalise(r, x, y, by.mean, by.factor, by.bias, state->fused);
 }
 
 static void backward_channel(const batchnorm_state *state, const wtl_layer_run *run, int c,
@@ -282,21 +352,199 @@ static void backward_channel(const batchnorm_state *state, const wtl_layer_run *
     rows r = {run->n, state->pixels, state->c * state->pixels};
     x += c * state->pixels;
     dy += c * state->pixels;
-    const float *saved = run->saved;
-    float mean = saved[c];
-    double inverse = saved[state->c + c], weight = state->affine ? run->value[0][c] : 1.0;
-    double sum, product, count = (double)r.n * (double)r.pixels;
+    float mean = ((const float *)run->saved)[c];
+    double sum, product;
     (run->engine == WTL_ENGINE_REFERENCE ? reference_products : products)(r, x, dy, mean, &sum,
                                                                           &product);
-    if (state->affine) {
-        run->gradient[0][c] += (float)(product * inverse);
-        run->gradient[1][c] += (float)sum;
-    }
+    slope_line by = line_of_gradient(state, run, c, sum, product);
     if (dx) {
-        combine(r, x, dy, dx + c * state->pixels, mean, (float)(sum / count),
-                (float)(inverse * inverse * product / count), (float)(weight * inverse));
+        combine(r, x, dy, dx + c * state->pixels, by.mean, by.dy_mean, by.slope, by.factor);
     }
 }
+
+/* ---- in blocks of channels: sums of every plane, factors of every block, then a sweep ---- */
+
+typedef struct blocked_job {
+    const batchnorm_state *state;
+    const wtl_layer_run *run;
+    const float *x, *dy;
+    float *out;     /* y or dx; NULL: no sweep */
+    double *sums;   /* [n,blocks,2,B]; in images' order, whatever the threads */
+    float *factors; /* [blocks,4,B]; of lanes without a channel 0 */
+} blocked_job;
+
+typedef struct blocked_steps {
+    void (*sum)(const blocked_job *job, long plane); /* NULL: nothing to sum up */
+    void (*settle)(const blocked_job *job, int block);
+    void (*sweep)(const blocked_job *job, long plane);
+} blocked_steps;
+
+static blocked_job job_of(const batchnorm_state *state, const wtl_layer_run *run,
+                          const float *x, const float *dy, float *out)
+{
+    double *sums = run->scratch;
+    return (blocked_job){.state = state,
+                         .run = run,
+                         .x = x,
+                         .dy = dy,
+                         .out = out,
+                         .sums = sums,
+                         .factors =
+                             (float *)(sums + (size_t)run->n * state->blocks * PLANE_SUMS)};
+}
+
+static size_t plane_at(const blocked_job *job, long plane, size_t image)
+{
+    return wtl_plane_at(plane, job->state->blocks, image, (size_t)job->state->pixels);
+}
+
+static float *factors_of(const blocked_job *job, long plane)
+{
+    return job->factors + (size_t)(plane % job->state->blocks) * BLOCK_FACTORS;
+}
+
+/* Of channel `lane` of a block, over all images. */
+static double total(const blocked_job *job, int block, int lane)
+{
+    double sum = 0.0;
+    for (int i = 0; i < job->run->n; i++) {
+        sum += job->sums[((size_t)i * job->state->blocks + block) * PLANE_SUMS + lane];
+    }
+    return sum;
+}
+
+static void forward_sum(const blocked_job *job, long plane)
+{
+    double *sums = job->sums + (size_t)plane * PLANE_SUMS;
+    job->state->in_blocks->moments(job->state->pixels,
+                                   job->x + plane_at(job, plane, job->run->x_image[0]), sums,
+                                   sums + B);
+}
+
+static void forward_settle(const blocked_job *job, int block)
+{
+    float *factors = factors_of(job, block);
+    for (int j = 0; j < B; j++) {
+        int c = block * B + j;
+        line by = {0};
+        if (c < job->state->c && job->run->training) {
+            by = line_of_batch(job->state, job->run, c, total(job, block, j),
+                               total(job, block, B + j));
+        } else if (c < job->state->c) {
+            by = running_line(job->state, job->run, c);
+        }
+        factors[j] = by.mean;
+        factors[B + j] = by.factor;
+        factors[2 * B + j] = by.bias;
+    }
+}
+
+static void forward_sweep(const blocked_job *job, long plane)
+{
+    const float *factors = factors_of(job, plane);
+    job->state->in_blocks->normalise(job->state->pixels,
+                                     job->x + plane_at(job, plane, job->run->x_image[0]),
+                                     factors, factors + B, factors + 2 * B, job->state->fused,
+                                     job->out + plane_at(job, plane, job->run->y_image));
+}
+
+static void backward_sum(const blocked_job *job, long plane)
+{
+    const float *saved = job->run->saved;
+    int block = (int)(plane % job->state->blocks);
+    float mean[B];
+    for (int j = 0; j < B; j++) {
+        mean[j] = block * B + j < job->state->c ? saved[block * B + j] : 0.0f;
+    }
+    double *sums = job->sums + (size_t)plane * PLANE_SUMS;
+    job->state->in_blocks->products(
+        job->state->pixels, job->x + plane_at(job, plane, job->run->x_image[0]),
+        job->dy + plane_at(job, plane, job->run->dy_image), mean, sums, sums + B);
+}
+
+static void backward_settle(const blocked_job *job, int block)
+{
+    float *factors = factors_of(job, block);
+    for (int j = 0; j < B; j++) {
+        int c = block * B + j;
+        slope_line by = {0};
+        if (c < job->state->c) {
+            by = line_of_gradient(job->state, job->run, c, total(job, block, j),
+                                  total(job, block, B + j));
+        }
+        factors[j] = by.mean;
+        factors[B + j] = by.dy_mean;
+        factors[2 * B + j] = by.slope;
+        factors[3 * B + j] = by.factor;
+    }
+}
+
+static void backward_sweep(const blocked_job *job, long plane)
+{
+    const float *factors = factors_of(job, plane);
+    job->state->in_blocks->combine(job->state->pixels,
+                                   job->x + plane_at(job, plane, job->run->x_image[0]),
+                                   job->dy + plane_at(job, plane, job->run->dy_image), factors,
+                                   factors + B, factors + 2 * B, factors + 3 * B,
+                                   job->out + plane_at(job, plane, job->run->dx_image[0]));
+}
+
+/* A thread takes whole blocks: what is swept last was summed last, so it is swept first, from
+ * the cache. */
+static void run_by_blocks(const blocked_job *job, const blocked_steps *steps, int parts)
+{
+    int n = job->run->n, blocks = job->state->blocks;
+#pragma omp parallel for num_threads(parts) schedule(static, 1) if (parts > 1)
+    for (int part = 0; part < parts; part++) {
+        long begin, end;
+        wtl_share(blocks, part, parts, &begin, &end);
+        for (long block = begin; block < end; block++) {
+            for (long i = 0; steps->sum && i < n; i++) {
+                steps->sum(job, i * blocks + block);
+            }
+            steps->settle(job, (int)block);
+            for (long i = n - 1; job->out && i >= 0; i--) {
+                steps->sweep(job, i * blocks + block);
+            }
+        }
+    }
+}
+
+static void run_planes(const blocked_job *job, void (*step)(const blocked_job *job, long plane),
+                       int parts)
+{
+    long planes = (long)job->run->n * job->state->blocks;
+#pragma omp parallel for num_threads(parts) schedule(static, 1) if (parts > 1)
+    for (int part = 0; part < parts; part++) {
+        long begin, end;
+        wtl_share(planes, part, parts, &begin, &end);
+        for (long i = begin; i < end; i++) {
+            step(job, i);
+        }
+    }
+}
+
+static void run_in_blocks(const blocked_job *job, const blocked_steps *steps)
+{
+    int blocks = job->state->blocks, threads = job->run->threads;
+    long planes = (long)job->run->n * blocks;
+    int parts = wtl_parts(planes, planes * job->state->pixels * B, threads);
+    if (blocks % parts == 0 || blocks >= 8 * parts) { /* shares are (nearly) equal */
+        run_by_blocks(job, steps, parts);
+        return;
+    }
+    if (steps->sum) {
+        run_planes(job, steps->sum, parts);
+    }
+    for (int block = 0; block < blocks; block++) {
+        steps->settle(job, block);
+    }
+    if (job->out) {
+        run_planes(job, steps->sweep, parts);
+    }
+}
+
+/* ---- */
 
 static int channel_parts(const batchnorm_state *state, const wtl_layer_run *run)
 {
@@ -307,6 +555,13 @@ static void batchnorm_forward(const void *self, const wtl_layer_run *run, const 
                               float *y)
 {
     const batchnorm_state *state = self;
+    if (state->in_blocks) {
+        blocked_steps steps = {run->training ? forward_sum : NULL, forward_settle,
+                               forward_sweep};
+        blocked_job job = job_of(state, run, x[0], NULL, y);
+        run_in_blocks(&job, &steps);
+        return;
+    }
     int parts = channel_parts(state, run);
 #pragma omp parallel for num_threads(parts) schedule(static, 1)
     for (int part = 0; part < parts; part++) {
@@ -324,6 +579,12 @@ static void batchnorm_backward(const void *self, const wtl_layer_run *run,
 {
     (void)y;
     const batchnorm_state *state = self;
+    if (state->in_blocks) {
+        static const blocked_steps steps = {backward_sum, backward_settle, backward_sweep};
+        blocked_job job = job_of(state, run, x[0], dy, dx[0]);
+        run_in_blocks(&job, &steps);
+        return;
+    }
     int parts = channel_parts(state, run);
 #pragma omp parallel for num_threads(parts) schedule(static, 1)
     for (int part = 0; part < parts; part++) {
@@ -356,6 +617,7 @@ const wtl_layer_ops wtl_batchnorm_ops = {
     .needs_x = true,
     .shape = batchnorm_shape,
     .params = batchnorm_params,
+    .blocks = batchnorm_blocks,
     .setup = batchnorm_setup,
     .forward = batchnorm_forward,
     .backward = batchnorm_backward,

@@ -4,16 +4,15 @@
  *
  * Shapes:  x [n,C,H,W]   w [K,C/G,R,S]   b [K]   y [n,K,P,Q]
  */
-#include "kernels/conv_direct.h"
+#include "kernels/conv_native.h"
 #include "layer_ops.h"
 
 typedef struct conv_state {
     wtl_conv_geometry geometry;
     bool bias;
     wtl_activation fused;
-    const wtl_native *native; /* NULL: maps in NCHW, by GEMM or the reference */
-    wtl_direct direct;
-    size_t packed; /* floats of scratch for packed filters */
+    bool blocked; /* maps in blocks: by `native`; else in NCHW, by GEMM or the reference */
+    wtl_conv_native native;
 } conv_state;
 
 static wtl_status conv_shape(const wtl_layer_def *def, const wtl_shape *in, int input_count,
@@ -75,24 +74,6 @@ static bool conv_reads_plain(const wtl_layer_def *def, wtl_shape in)
     return wtl_direct_wants_plain(&g);
 }
 
-/* Scratch: packed filters of the pass at hand, then what its kernel needs. */
-static void plan_native(conv_state *state, wtl_layer_plan *plan)
-{
-    state->native = plan->native;
-    state->direct =
-        wtl_direct_plan(&state->geometry, plan->native, plan->threads, !plan->blocked_in);
-    size_t packed = wtl_direct_packed(&state->direct.forward);
-    size_t data = plan->training ? wtl_direct_packed(&state->direct.data) : 0;
-    state->packed = (packed > data ? packed : data) + 15;
-    state->packed -= state->packed % 16;
-    plan->scratch_bytes =
-        (state->packed + wtl_direct_scratch(&state->direct, plan->batch, plan->training)) *
-        sizeof(float);
-    plan->kernel = plan->native->isa == WTL_ISA_AVX512 ? "direct, avx512"
-                   : plan->native->isa == WTL_ISA_AVX2 ? "direct, avx2"
-                                                       : "direct, plain C";
-}
-
 static wtl_status conv_setup(void *self, const wtl_layer_def *def, wtl_layer_plan *plan,
                              wtl_error *err)
 {
@@ -102,7 +83,8 @@ static wtl_status conv_setup(void *self, const wtl_layer_def *def, wtl_layer_pla
     state->fused = plan->fused;
     plan->kernel = "reference";
     if (plan->blocked_out) {
-        plan_native(state, plan);
+        state->blocked = true;
+        wtl_conv_native_setup(&state->native, &state->geometry, state->bias, plan);
     } else if (plan->engine != WTL_ENGINE_REFERENCE) {
         plan->kernel = wtl_conv_unrolls(&state->geometry) ? "im2col+gemm" : "gemm 1x1";
         plan->scratch_bytes =
@@ -115,53 +97,18 @@ static wtl_status conv_setup(void *self, const wtl_layer_def *def, wtl_layer_pla
     return WTL_OK;
 }
 
-/* ---- on maps in blocks ---- */
-
 static void conv_plan_frozen(void *self, const wtl_layer_run *run, wtl_frozen_plan *plan)
 {
     conv_state *state = self;
-    (void)run;
-    if (state->native) {
-        plan->bytes = wtl_direct_packed(&state->direct.forward) * sizeof(float);
-        plan->scratch_bytes = wtl_direct_scratch(&state->direct, 1, false) * sizeof(float);
+    if (state->blocked) {
+        wtl_conv_native_plan_frozen(&state->native, run, plan);
     }
 }
 
 static void conv_freeze(const void *self, const wtl_layer_run *run, void *frozen)
 {
     const conv_state *state = self;
-    wtl_direct_pack(&state->direct.forward, run->threads, run->value[0],
-                    state->bias ? run->value[1] : NULL, frozen);
-}
-
-static void native_forward(const conv_state *state, const wtl_layer_run *run, const float *x,
-                           float *y)
-{
-    float *scratch = run->scratch;
-    const float *packed = run->frozen;
-    if (!packed) {
-        conv_freeze(state, run, scratch);
-        packed = scratch;
-        scratch += state->packed;
-    }
-    wtl_direct_forward(&state->direct, state->native, run->n,
-                       (wtl_const_map){x, run->x_image[0]}, packed, NULL, state->fused,
-                       (wtl_map){y, run->y_image}, scratch);
-}
-
-static void native_backward(const conv_state *state, const wtl_layer_run *run, const float *x,
-                            const float *dy, float *dx)
-{
-    float *scratch = run->scratch;
-    wtl_const_map of_y = {dy, run->dy_image};
-    wtl_direct_weights(&state->direct, state->native, run->n,
-                       (wtl_const_map){x, run->x_image[0]}, of_y, run->gradient[0],
-                       state->bias ? run->gradient[1] : NULL, scratch);
-    if (dx) {
-        wtl_direct_pack(&state->direct.data, run->threads, run->value[0], NULL, scratch);
-        wtl_direct_data(&state->direct, state->native, run->n, of_y, scratch,
-                        (wtl_map){dx, run->dx_image[0]}, scratch + state->packed);
-    }
+    wtl_conv_native_freeze(&state->native, run, frozen);
 }
 
 static void conv_forward(const void *self, const wtl_layer_run *run, const float *const *x,
@@ -169,8 +116,8 @@ static void conv_forward(const void *self, const wtl_layer_run *run, const float
 {
     const conv_state *state = self;
     const float *w = run->value[0], *b = state->bias ? run->value[1] : NULL;
-    if (state->native) {
-        native_forward(state, run, x[0], y);
+    if (state->blocked) {
+        wtl_conv_native_forward(&state->native, run, x[0], y);
     } else if (run->engine == WTL_ENGINE_REFERENCE) {
         wtl_conv_reference_forward(&state->geometry, run->n, x[0], w, b, y);
         wtl_activate(y,
@@ -190,8 +137,8 @@ static void conv_backward(const void *self, const wtl_layer_run *run, const floa
     const conv_state *state = self;
     const wtl_conv_geometry *g = &state->geometry;
     float *db = state->bias ? run->gradient[1] : NULL;
-    if (state->native) {
-        native_backward(state, run, x[0], dy, dx[0]);
+    if (state->blocked) {
+        wtl_conv_native_backward(&state->native, run, x[0], dy, dx[0]);
         return;
     }
     if (run->engine == WTL_ENGINE_REFERENCE) {

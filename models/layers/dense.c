@@ -5,6 +5,7 @@
  * Shapes:  x [n,D]   w [K,D]   b [K]   y [n,K]     D = C*H*W of the input
  */
 #include "kernels/conv_kernels.h"
+#include "kernels/native_dense.h"
 #include "layer_ops.h"
 #include "wattle/blas.h"
 #include "wattle/threads.h"
@@ -20,6 +21,7 @@ typedef struct dense_state {
     int k, d;
     bool bias;
     wtl_activation fused;
+    const wtl_native *native;
 } dense_state;
 
 static wtl_status dense_shape(const wtl_layer_def *def, const wtl_shape *in, int input_count,
@@ -73,7 +75,11 @@ static wtl_status dense_setup(void *self, const wtl_layer_def *def, wtl_layer_pl
     state->d = (int)wtl_shape_count(plan->in[0]);
     state->bias = def->as.dense.bias;
     state->fused = plan->fused;
-    if (plan->engine == WTL_ENGINE_REFERENCE) {
+    state->native = plan->native;
+    if (plan->engine == WTL_ENGINE_NATIVE) {
+        plan->scratch_bytes = wtl_native_dense_scratch(plan->batch, state->d);
+        plan->kernel = plan->batch <= WTL_DENSE_FEW ? "dot products" : "images side by side";
+    } else if (plan->engine == WTL_ENGINE_REFERENCE) {
         plan->kernel = "reference";
     } else {
         plan->kernel = plan->batch == 1 ? "gemv" : "gemm";
@@ -125,6 +131,37 @@ static void reference_data(const dense_state *l, int n, const float *dy, const f
     }
 }
 
+/* ---- native ---- */
+
+static void native_forward(const dense_state *l, const wtl_layer_run *run, const float *x,
+                           float *y)
+{
+    const wtl_dense t = {.n = run->n,
+                         .k = l->k,
+                         .d = l->d,
+                         .x_step = (long)run->x_image[0],
+                         .y_step = (long)run->y_image,
+                         .activation = l->fused};
+    wtl_native_dense_forward(l->native, run->threads, &t, x, run->value[0],
+                             l->bias ? run->value[1] : NULL, y, run->scratch);
+}
+
+static void native_backward(const dense_state *l, const wtl_layer_run *run, const float *x,
+                            const float *dy, float *dx)
+{
+    wtl_dense t = {.n = run->n,
+                   .k = l->k,
+                   .d = l->d,
+                   .x_step = (long)run->x_image[0],
+                   .y_step = (long)run->dy_image};
+    wtl_native_dense_weights(l->native, run->threads, &t, false, x, dy, run->gradient[0],
+                             l->bias ? run->gradient[1] : NULL, run->scratch);
+    if (dx) {
+        t.x_step = (long)run->dx_image[0];
+        wtl_native_dense_data(l->native, run->threads, &t, dy, run->value[0], dx);
+    }
+}
+
 /* ---- BLAS ---- */
 
 /* GEMM first copies w into its own layout, which for a few images costs more than the
@@ -171,6 +208,10 @@ static void dense_forward(const void *self, const wtl_layer_run *run, const floa
 {
     const dense_state *l = self;
     const float *w = run->value[0];
+    if (run->engine == WTL_ENGINE_NATIVE) {
+        native_forward(l, run, x[0], y);
+        return;
+    }
     if (run->engine == WTL_ENGINE_REFERENCE) {
         reference_forward(l, run->n, x[0], w, y);
     } else if (run->n <= FEW_IMAGES) {
@@ -191,6 +232,10 @@ static void dense_backward(const void *self, const wtl_layer_run *run, const flo
     (void)y;
     const dense_state *l = self;
     const float *w = run->value[0];
+    if (run->engine == WTL_ENGINE_NATIVE) {
+        native_backward(l, run, x[0], dy, dx[0]);
+        return;
+    }
     if (l->bias) {
         sum_rows(run->gradient[1], run->n, l->k, dy);
     }

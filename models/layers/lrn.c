@@ -10,7 +10,9 @@
  *
  * Shapes:  x, y [n,C,H,W]
  */
+#include "kernels/native/lrn.h"
 #include "kernels/parts.h"
+#include "kernels/planes.h"
 #include "layer_ops.h"
 #include "wattle/memory.h"
 #include "wattle/threads.h"
@@ -25,6 +27,7 @@ typedef struct lrn_state {
     long pixels; /* H*W: the distance between channels */
     int half;    /* channels on either side */
     float coefficient, beta, k;
+    const wtl_lrn_kernels *in_blocks; /* or NULL */
 } lrn_state;
 
 static wtl_status lrn_check(wtl_layer_def *def, wtl_error *err)
@@ -45,6 +48,33 @@ static wtl_status lrn_shape(const wtl_layer_def *def, const wtl_shape *in, int i
     return WTL_OK;
 }
 
+static bool lrn_blocks(const wtl_layer_def *def, const wtl_shape *in, int input_count,
+                       wtl_shape out)
+{
+    (void)def;
+    (void)in;
+    (void)input_count;
+    (void)out;
+    return true;
+}
+
+static wtl_lrn blocked_of(const lrn_state *l)
+{
+    return (wtl_lrn){.blocks = wtl_blocks_of(l->c),
+                     .plane = l->pixels * WTL_BLOCK_CHANNELS,
+                     .half = l->half,
+                     .coefficient = l->coefficient,
+                     .beta = l->beta,
+                     .k = l->k};
+}
+
+/* A thread's scratch in blocks, in floats. */
+static size_t lines_floats(const lrn_state *l, bool training)
+{
+    wtl_lrn blocked = blocked_of(l);
+    return (training ? 2 : 1) * WTL_LRN_PIXELS * wtl_lrn_line(&blocked);
+}
+
 static wtl_status lrn_setup(void *self, const wtl_layer_def *def, wtl_layer_plan *plan,
                             wtl_error *err)
 {
@@ -63,8 +93,15 @@ static wtl_status lrn_setup(void *self, const wtl_layer_def *def, wtl_layer_plan
     }
     plan->kernel = o->beta == 0.75f ? "power by square roots" : "power by powf";
     size_t floats;
-    if (plan->training && (!wtl_mul((size_t)state->c, (size_t)plan->threads * BLOCK, &floats) ||
-                           !wtl_mul(floats, sizeof(float), &plan->scratch_bytes))) {
+    if (plan->blocked_in) {
+        state->in_blocks = plan->native->lrn;
+        if (!wtl_mul(lines_floats(state, plan->training), (size_t)plan->threads, &floats) ||
+            !wtl_mul(floats, sizeof(float), &plan->scratch_bytes)) {
+            return wtl_fail(err, WTL_E_RANGE, "%d channels do not fit in memory", state->c);
+        }
+    } else if (plan->training &&
+               (!wtl_mul((size_t)state->c, (size_t)plan->threads * BLOCK, &floats) ||
+                !wtl_mul(floats, sizeof(float), &plan->scratch_bytes))) {
         return wtl_fail(err, WTL_E_RANGE, "%d channels do not fit in memory", state->c);
     }
     return WTL_OK;
@@ -235,10 +272,45 @@ static void run_blocks(const lrn_job *job, const wtl_layer_run *run)
     }
 }
 
+/* dy NULL: forward. A unit of work is some pixels of an image. */
+static void run_in_blocks(const lrn_state *l, const wtl_layer_run *run, const float *x,
+                          const float *dy, float *out)
+{
+    wtl_lrn blocked = blocked_of(l);
+    long chunks = (l->pixels + WTL_LRN_PIXELS - 1) / WTL_LRN_PIXELS, all = run->n * chunks;
+    int parts = wtl_parts(all, run->n * l->pixels * l->c, run->threads);
+    size_t out_image = dy ? run->dx_image[0] : run->y_image;
+#pragma omp parallel for num_threads(parts) schedule(static, 1) if (parts > 1)
+    for (int part = 0; part < parts; part++) {
+        long begin, end;
+        wtl_share(all, part, parts, &begin, &end);
+        float *lines = (float *)run->scratch + (size_t)part * lines_floats(l, dy != NULL);
+        for (long i = begin; i < end; i++) {
+            size_t image = (size_t)(i / chunks);
+            long first = i % chunks * WTL_LRN_PIXELS, left = l->pixels - first;
+            int pixels = left < WTL_LRN_PIXELS ? (int)left : WTL_LRN_PIXELS;
+            const float *from = x + image * run->x_image[0] + first * WTL_BLOCK_CHANNELS;
+            float *to = out + image * out_image + first * WTL_BLOCK_CHANNELS;
+            if (dy) {
+                l->in_blocks->backward(&blocked, pixels, from,
+                                       dy + image * run->dy_image + first * WTL_BLOCK_CHANNELS,
+                                       to, lines);
+            } else {
+                l->in_blocks->forward(&blocked, pixels, from, to, lines);
+            }
+        }
+    }
+}
+
 static void lrn_forward(const void *self, const wtl_layer_run *run, const float *const *x,
                         float *y)
 {
-    lrn_job job = {self, run->engine == WTL_ENGINE_REFERENCE, x[0], NULL, y};
+    const lrn_state *l = self;
+    if (l->in_blocks) {
+        run_in_blocks(l, run, x[0], NULL, y);
+        return;
+    }
+    lrn_job job = {l, run->engine == WTL_ENGINE_REFERENCE, x[0], NULL, y};
     run_blocks(&job, run);
 }
 
@@ -246,8 +318,11 @@ static void lrn_backward(const void *self, const wtl_layer_run *run, const float
                          const float *y, const float *dy, float *const *dx)
 {
     (void)y;
-    lrn_job job = {self, run->engine == WTL_ENGINE_REFERENCE, x[0], dy, dx[0]};
-    if (dx[0]) {
+    const lrn_state *l = self;
+    lrn_job job = {l, run->engine == WTL_ENGINE_REFERENCE, x[0], dy, dx[0]};
+    if (dx[0] && l->in_blocks) {
+        run_in_blocks(l, run, x[0], dy, dx[0]);
+    } else if (dx[0]) {
         run_blocks(&job, run);
     }
 }
@@ -272,6 +347,7 @@ const wtl_layer_ops wtl_lrn_ops = {
     .needs_x = true,
     .check = lrn_check,
     .shape = lrn_shape,
+    .blocks = lrn_blocks,
     .setup = lrn_setup,
     .forward = lrn_forward,
     .backward = lrn_backward,

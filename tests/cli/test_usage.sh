@@ -120,6 +120,19 @@ report
 report r s
 report r --out ''
 report r --epochs 3
+bench
+bench lenet5 alexnet-28
+bench lenet5 --batches 0
+bench lenet5 --batches 1,
+bench lenet5 --batches 1,x
+bench lenet5 --batches ''
+bench lenet5 --threads-list 1,2000
+bench lenet5 --threads 1 --threads-list 1,2
+bench lenet5 --repeats 0
+bench lenet5 --seconds -1
+bench lenet5 --csv --json
+bench lenet5 --csv --markdown
+bench lenet5 --train --no-fold
 demo fast
 demo --epochs 0
 demo --final-epochs x

@@ -499,10 +499,9 @@ static void compare_bytes(const float *got, const float *want, size_t count, dou
     }
 }
 
-static void compare_runs(const wtl_layer_case *a, const wtl_layer_case *b, compare *same,
-                         double tolerance)
+static void compare_results(const wtl_layer_harness *got, const wtl_layer_harness *want,
+                            compare *same, double tolerance)
 {
-    wtl_layer_harness *got = run_once(a), *want = run_once(b);
     same(got->y, want->y, got->y_count, tolerance, "y");
     for (int i = 0; i < got->is.input_count; i++) {
         if (got->dx[i]) {
@@ -516,6 +515,13 @@ static void compare_runs(const wtl_layer_case *a, const wtl_layer_case *b, compa
                  got->specs[i].suffix);
         }
     }
+}
+
+static void compare_runs(const wtl_layer_case *a, const wtl_layer_case *b, compare *same,
+                         double tolerance)
+{
+    wtl_layer_harness *got = run_once(a), *want = run_once(b);
+    compare_results(got, want, same, tolerance);
     wtl_harness_free(got);
     wtl_harness_free(want);
 }
@@ -535,14 +541,17 @@ void wtl_harness_check_blocked(const wtl_layer_case *c, double tolerance)
     blocked.blocked = true;
     reference.engine = WTL_ENGINE_REFERENCE;
     reference.blocked = false;
+    wtl_layer_harness *want = run_once(&reference);
     for (wtl_isa isa = WTL_ISA_PLAIN; isa < WTL_ISA_COUNT; isa++) {
         blocked.isa = isa;
-        for (blocked.threads = 1; blocked.threads <= 3; blocked.threads++) {
-            compare_runs(&blocked, &reference, compare_close, tolerance);
-        }
-        blocked.threads = 2;
-        compare_runs(&blocked, &blocked, compare_bytes, 0.0);
+        blocked.threads = (int)isa;
+        wtl_layer_harness *got = run_once(&blocked), *again = run_once(&blocked);
+        compare_results(got, want, compare_close, tolerance);
+        compare_results(again, got, compare_bytes, 0.0);
+        wtl_harness_free(got);
+        wtl_harness_free(again);
     }
+    wtl_harness_free(want);
 }
 
 void wtl_harness_check_repeats(const wtl_layer_case *c)

@@ -85,8 +85,8 @@ void wtl_harness_check_gradients(const wtl_layer_case *c, double step, double to
  * start), agree; c->engine does not matter. */
 void wtl_harness_check_engines(const wtl_layer_case *c, double tolerance);
 
-/* The native engine in blocks against the reference engine, with each instruction set that the
- * processor has, 1 to 3 threads, and twice for the same bytes. */
+/* The native engine in blocks against the reference engine: plain C by one thread, AVX2 by two
+ * and AVX-512 by three, as far as the processor has them, each twice for the same bytes. */
 void wtl_harness_check_blocked(const wtl_layer_case *c, double tolerance);
 
 /* The same bytes from a second layer run on the same numbers. */

@@ -204,9 +204,11 @@ static void check_weights(const wtl_direct *d, const wtl_native *native,
     memcpy(dw, m->dw, m->w_count * sizeof *dw);
     memcpy(db, m->db, (size_t)g->k * sizeof *db);
     wtl_conv_reference_weights(g, m->n, m->x, m->dy, m->dw, m->db);
-    wtl_direct_weights(
-        d, native, m->n, (wtl_const_map){x, image_floats(g->c, g->h, g->w, d->forward.plain)},
-        (wtl_const_map){dy, image_floats(g->k, g->p, g->q, false)}, dw, db, scratch);
+    wtl_direct_weights(d, native, m->n,
+                       (wtl_const_map){x, image_floats(g->c, g->h, g->w, d->forward.plain)},
+                       (wtl_const_map){dy, image_floats(g->k, g->p, g->q, false)}, dw, scratch);
+    wtl_direct_bias(d, native, m->n, (wtl_const_map){dy, image_floats(g->k, g->p, g->q, false)},
+                    db);
     assert_all_close(dw, m->dw, m->w_count, tolerance);
     assert_all_close(db, m->db, (size_t)g->k, tolerance);
     wtl_free(dw);
@@ -222,7 +224,7 @@ static void check_case(const wtl_conv_geometry *g, int n, int threads, wtl_isa i
     numbers m = numbers_of(g, n, key);
     float *x = to_map(m.x, n, g->c, g->h, g->w, plain);
     float *dy = to_map(m.dy, n, g->k, g->p, g->q, false);
-    float *scratch = values(wtl_direct_scratch(&d, n, true), 0);
+    float *scratch = values(wtl_direct_scratch(&d, true), 0);
     /* Floats of the size of 1: a sum of `terms` products is wrong by some sqrt(terms) ulps. */
     double terms = (double)(g->c / g->groups) * g->r * g->s;
     double tolerance = 2e-7 * (4.0 + terms);

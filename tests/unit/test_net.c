@@ -297,6 +297,49 @@ static void running_allocates_nothing(void **state)
     wtl_net_free(net);
 }
 
+/* Each answer is one more than twice the last: 1, 3, 7, ...; the k-th pair is 2^(2k-1) apart. */
+static double doubling_clock(void *context)
+{
+    double *time = context;
+    return *time = 2.0 * *time + 1.0;
+}
+
+static void each_layer_is_timed_by_the_clock_that_is_given(void **state)
+{
+    (void)state;
+    static const char *const forward[] = {"c1", "a", "b", "s", "j", "p", "d1", "d2", "prob"};
+    static const char *const no_time[] = {"data", "r1", "rb", "f", "rd"};
+    const wtl_net_options options = {.batch = 2, .threads = 1, .training = true, .seed = 1};
+    wtl_net *net = make(BRANCHED, &options);
+    const wtl_netdef *def = wtl_net_def(net);
+    const int labels[2] = {0, 1};
+    double time = 0.0;
+    fill_input(net);
+    wtl_net_set_clock(net, doubling_clock, &time);
+    wtl_net_forward(net, 2, WTL_RUN_TRAINING, 0);
+    for (int i = 0; i < 9; i++) {
+        double seconds = wtl_net_layer_seconds(net, wtl_netdef_find(def, forward[i]), false);
+        assert_close(seconds, ldexp(1.0, 2 * i + 1), 0.0);
+    }
+    fill_head_gradients(net, 2, labels);
+    time = 0.0;
+    wtl_net_backward(net, 2);
+    for (int i = 0; i < 9; i++) { /* the last layer comes first */
+        double seconds = wtl_net_layer_seconds(net, wtl_netdef_find(def, forward[8 - i]), true);
+        assert_close(seconds, ldexp(1.0, 2 * i + 1), 0.0);
+    }
+    for (int i = 0; i < 5; i++) {
+        int layer = wtl_netdef_find(def, no_time[i]);
+        assert_close(wtl_net_layer_seconds(net, layer, false), 0.0, 0.0);
+        assert_close(wtl_net_layer_seconds(net, layer, true), 0.0, 0.0);
+    }
+    wtl_net_set_clock(net, NULL, NULL);
+    time = 0.0;
+    wtl_net_forward(net, 2, WTL_RUN_INFERENCE, 0);
+    assert_close(time, 0.0, 0.0);
+    wtl_net_free(net);
+}
+
 static void auxiliary_heads_exist_in_training_only(void **state)
 {
     (void)state;
@@ -464,6 +507,7 @@ int main(void)
         WTL_TEST(shared_memory_at_inference_changes_nothing_and_is_less),
         WTL_TEST(an_output_is_given_only_while_it_is_there),
         WTL_TEST(running_allocates_nothing),
+        WTL_TEST(each_layer_is_timed_by_the_clock_that_is_given),
         WTL_TEST(auxiliary_heads_exist_in_training_only),
         WTL_TEST(a_folded_net_computes_the_same),
         WTL_TEST(an_output_is_not_shown_where_a_gradient_has_taken_its_memory),

@@ -14,28 +14,35 @@ enum { GUARD = 64 }; /* floats behind what may be written */
 
 typedef struct row {
     int c, k, h, w, n, groups;
+    int size; /* of a filter */
     int pad[4];
     wtl_activation activation;
     bool bias, adds;
 } row;
 
 static const row ROWS[] = {
-    {1, 1, 3, 3, 1, 1, {0, 0, 0, 0}, WTL_ACTIVATION_NONE, true, false},
-    {1, 1, 1, 1, 1, 1, {1, 1, 1, 1}, WTL_ACTIVATION_NONE, true, true},
-    {1, 1, 1, 1, 2, 1, {2, 2, 2, 2}, WTL_ACTIVATION_NONE, false, false},
-    {3, 20, 4, 6, 3, 1, {1, 1, 1, 1}, WTL_ACTIVATION_RELU, true, false},
-    {16, 16, 9, 7, 2, 1, {1, 1, 1, 1}, WTL_ACTIVATION_NONE, false, true},
-    {17, 33, 13, 13, 2, 1, {1, 1, 1, 1}, WTL_ACTIVATION_RELU6, true, false},
-    {32, 64, 14, 14, 3, 1, {1, 1, 1, 1}, WTL_ACTIVATION_RELU, true, true},
-    {40, 70, 7, 7, 5, 1, {1, 1, 1, 1}, WTL_ACTIVATION_NONE, true, false},
-    {32, 96, 5, 11, 2, 2, {1, 1, 1, 1}, WTL_ACTIVATION_RELU, true, false},
-    {48, 48, 6, 5, 3, 3, {0, 1, 2, 0}, WTL_ACTIVATION_NONE, true, true},
-    {16, 32, 2, 19, 2, 1, {2, 0, 0, 2}, WTL_ACTIVATION_NONE, false, false},
-    {20, 10, 19, 2, 2, 1, {0, 2, 1, 2}, WTL_ACTIVATION_RELU, true, false},
-    {8, 24, 37, 41, 1, 1, {2, 2, 2, 2}, WTL_ACTIVATION_NONE, true, false},
-    {64, 32, 33, 30, 2, 1, {1, 1, 1, 1}, WTL_ACTIVATION_NONE, false, false}, /* many runs */
-    {50, 290, 3, 5, 3, 1, {1, 1, 1, 1}, WTL_ACTIVATION_RELU, true, false},   /* many pairs */
-    {272, 272, 4, 4, 2, 1, {1, 1, 1, 1}, WTL_ACTIVATION_NONE, false, false}, /* a large dU */
+    {1, 1, 3, 3, 1, 1, 3, {0, 0, 0, 0}, WTL_ACTIVATION_NONE, true, false},
+    {1, 1, 1, 1, 1, 1, 3, {1, 1, 1, 1}, WTL_ACTIVATION_NONE, true, true},
+    {1, 1, 1, 1, 2, 1, 3, {2, 2, 2, 2}, WTL_ACTIVATION_NONE, false, false},
+    {3, 20, 4, 6, 3, 1, 3, {1, 1, 1, 1}, WTL_ACTIVATION_RELU, true, false},
+    {16, 16, 9, 7, 2, 1, 3, {1, 1, 1, 1}, WTL_ACTIVATION_NONE, false, true},
+    {17, 33, 13, 13, 2, 1, 3, {1, 1, 1, 1}, WTL_ACTIVATION_RELU6, true, false},
+    {32, 64, 14, 14, 3, 1, 3, {1, 1, 1, 1}, WTL_ACTIVATION_RELU, true, true},
+    {40, 70, 7, 7, 5, 1, 3, {1, 1, 1, 1}, WTL_ACTIVATION_NONE, true, false},
+    {32, 96, 5, 11, 2, 2, 3, {1, 1, 1, 1}, WTL_ACTIVATION_RELU, true, false},
+    {48, 48, 6, 5, 3, 3, 3, {0, 1, 2, 0}, WTL_ACTIVATION_NONE, true, true},
+    {16, 32, 2, 19, 2, 1, 3, {2, 0, 0, 2}, WTL_ACTIVATION_NONE, false, false},
+    {20, 10, 19, 2, 2, 1, 3, {0, 2, 1, 2}, WTL_ACTIVATION_RELU, true, false},
+    {8, 24, 37, 41, 1, 1, 3, {2, 2, 2, 2}, WTL_ACTIVATION_NONE, true, false},
+    {16, 20, 33, 30, 2, 1, 3, {1, 1, 1, 1}, WTL_ACTIVATION_NONE, false, false}, /* many runs */
+    {20, 290, 3, 5, 2, 1, 3, {1, 1, 1, 1}, WTL_ACTIVATION_RELU, true, false},   /* many pairs */
+    {64, 256, 4, 4, 2, 1, 3, {1, 1, 1, 1}, WTL_ACTIVATION_NONE, false, false},  /* a large dU */
+    {1, 1, 5, 5, 1, 1, 5, {0, 0, 0, 0}, WTL_ACTIVATION_NONE, true, false},
+    {2, 3, 1, 1, 2, 1, 5, {2, 2, 2, 2}, WTL_ACTIVATION_NONE, true, true},
+    {20, 40, 7, 9, 2, 1, 5, {2, 2, 2, 2}, WTL_ACTIVATION_RELU, true, false},
+    {96, 64, 13, 11, 1, 2, 5, {2, 2, 2, 2}, WTL_ACTIVATION_RELU6, true, true},
+    {16, 24, 5, 3, 3, 1, 5, {4, 0, 3, 4}, WTL_ACTIVATION_NONE, false, false},
+    {33, 17, 27, 27, 1, 1, 5, {2, 2, 2, 2}, WTL_ACTIVATION_NONE, true, false},
 };
 enum { ROW_COUNT = sizeof ROWS / sizeof ROWS[0] };
 
@@ -95,10 +102,10 @@ static wtl_conv_geometry geometry_of(const row *r)
                            .h = r->h,
                            .w = r->w,
                            .k = r->k,
-                           .r = 3,
-                           .s = 3,
-                           .p = r->h + r->pad[0] + r->pad[1] - 2,
-                           .q = r->w + r->pad[2] + r->pad[3] - 2,
+                           .r = r->size,
+                           .s = r->size,
+                           .p = r->h + r->pad[0] + r->pad[1] - r->size + 1,
+                           .q = r->w + r->pad[2] + r->pad[3] - r->size + 1,
                            .stride = {1, 1},
                            .dilation = {1, 1},
                            .groups = r->groups};
@@ -111,13 +118,13 @@ static void add_product(fixture *f, int i, int k, int c, int p, int q, int tap)
 {
     const wtl_conv_geometry *g = &f->g;
     int many = g->c / g->groups, channel = k / (g->k / g->groups) * many + c;
-    int h = p + tap / 3 - g->pad[0], v = q + tap % 3 - g->pad[2];
+    int h = p + tap / g->s - g->pad[0], v = q + tap % g->s - g->pad[2];
     if (h < 0 || h >= g->h || v < 0 || v >= g->w) {
         return;
     }
     size_t x = (size_t)i * f->x_image + at(channel, h, v, g->h, g->w);
     size_t y = (size_t)i * f->y_image + at(k, p, q, g->p, g->q);
-    size_t w = ((size_t)k * (size_t)many + (size_t)c) * 9 + (size_t)tap;
+    size_t w = ((size_t)k * (size_t)many + (size_t)c) * (size_t)(g->r * g->s) + (size_t)tap;
     f->want_y[y] += (double)f->x[x] * f->w[w];
     f->want_dx[x] += (double)f->dy[y] * f->w[w];
     f->want_dw[w] += (double)f->x[x] * f->dy[y];
@@ -132,12 +139,12 @@ static double activated(double value, wtl_activation activation)
 static void define(fixture *f)
 {
     const wtl_conv_geometry *g = &f->g;
-    int many = g->c / g->groups;
+    int many = g->c / g->groups, taps = g->r * g->s;
     for (int i = 0; i < f->r->n; i++) {
         for (int j = 0; j < g->k * g->p * g->q; j++) {
             int k = j / (g->p * g->q), p = j / g->q % g->p, q = j % g->q;
-            for (int t = 0; t < many * 9; t++) {
-                add_product(f, i, k, t / 9, p, q, t % 9);
+            for (int t = 0; t < many * taps; t++) {
+                add_product(f, i, k, t / taps, p, q, t % taps);
             }
             double *y = f->want_y + (size_t)i * f->y_image + at(k, p, q, g->p, g->q);
             size_t y_at = (size_t)(y - f->want_y);
@@ -163,7 +170,7 @@ static void create(fixture *f, const row *r)
     f->y_image = wtl_blocked_count((wtl_shape){g->k, g->p, g->q}) + 48;
     f->x_count = f->x_image * (size_t)r->n;
     f->y_count = f->y_image * (size_t)r->n;
-    f->w_count = (size_t)(g->k * (g->c / g->groups) * 9);
+    f->w_count = (size_t)(g->k * (g->c / g->groups) * g->r * g->s);
     f->u_count = wtl_winograd_pack_floats(g);
     f->x = random_map(r->n, g->c, g->h, g->w, f->x_image, 1);
     f->dy = random_map(r->n, g->k, g->p, g->q, f->y_image, 2);
@@ -306,14 +313,15 @@ static void random_shapes_follow_the_definition(void **state)
         for (int i = 0; i < 16; i++) {
             v[i] = (int)((values[i] + 1.0f) * 500.0f);
         }
-        int groups = v[0] % 4 == 0 ? 2 : 1;
+        int groups = v[0] % 4 == 0 ? 2 : 1, size = v[15] % 2 ? 3 : 5;
         row r = {.c = groups == 2 ? 32 : 1 + v[1] % 40,
                  .k = groups == 2 ? 64 : 1 + v[2] % 70,
-                 .h = 3 + v[3] % 14,
-                 .w = 3 + v[4] % 14,
+                 .h = size + v[3] % 11,
+                 .w = size + v[4] % 11,
                  .n = 1 + v[5] % 3,
                  .groups = groups,
-                 .pad = {v[6] % 3, v[7] % 3, v[8] % 3, v[9] % 3},
+                 .size = size,
+                 .pad = {v[6] % size, v[7] % size, v[8] % size, v[9] % size},
                  .activation = (wtl_activation)(v[10] % 3),
                  .bias = v[11] % 2,
                  .adds = v[12] % 2};
@@ -371,10 +379,10 @@ static void the_transforms_give_the_hand_worked_values(void **state)
     for (wtl_isa isa = WTL_ISA_PLAIN; isa < WTL_ISA_COUNT; isa++) {
         const wtl_winograd_kernels *kernels = wtl_native_of(isa)->winograd;
         float u[36 * 16], w[9 * 16] = {0}, v[36 * 16];
-        /* Of a filter that is 1 in its middle: products of G's middle column, which has no entry
-         * at the points 0 and infinity and opposite ones at the others. */
+        /* Of a filter that is 1 in its middle: products of G's middle column, p / N(p), which is 0
+         * at the points 0 and infinity. */
         w[4 * 16 + 7] = 1.0f;
-        kernels->filter(w, u, 16);
+        kernels->size[0].filter(w, u, 16);
         const double a = 0.625 / (2 * 0.390625 * (0.390625 - 2.25));
         const double b = 1.5 / (2 * 2.25 * (2.25 - 0.390625));
         const double column[6] = {0, a, -a, b, -b, 0};
@@ -395,19 +403,45 @@ static void the_transforms_give_the_hand_worked_values(void **state)
 static void other_convolutions_are_not_taken(void **state)
 {
     (void)state;
-    static const row any = {32, 64, 9, 9, 1, 2, {1, 1, 1, 1}, WTL_ACTIVATION_NONE, 0, 0};
+    static const row any = {32, 64, 9, 9, 1, 2, 3, {1, 1, 1, 1}, WTL_ACTIVATION_NONE, 0, 0};
     wtl_conv_geometry g = geometry_of(&any);
     assert_true(wtl_winograd_takes(&g));
     int *fields[] = {&g.r,      &g.s,           &g.stride[0],   &g.stride[1], &g.pad[0],
                      &g.pad[3], &g.dilation[0], &g.dilation[1], &g.groups};
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
         int right = *fields[i];
-        *fields[i] = right == 2 ? 4 : right + 2; /* 4 groups are of 8 channels */
+        *fields[i] = right == 2 ? 4 : right + 2; /* groups of 8 channels; not square; ... */
         assert_false(wtl_winograd_takes(&g));
         *fields[i] = right;
     }
     g.pad[1] = -1;
     assert_false(wtl_winograd_takes(&g));
+}
+
+static void small_maps_and_few_channels_do_not_pay(void **state)
+{
+    (void)state;
+    static const struct {
+        row r;
+        bool pays;
+    } cases[] = {
+        {{.c = 16, .k = 16, .h = 7, .w = 7, .groups = 1, .size = 3, .pad = {1, 1, 1, 1}}, true},
+        /* 36 products for 9 pixels of 9, for 4 pixels of 9, for 4 of 25 */
+        {{.c = 32, .k = 32, .h = 3, .w = 3, .groups = 1, .size = 3, .pad = {1, 1, 1, 1}}, true},
+        {{.c = 32, .k = 32, .h = 2, .w = 2, .groups = 1, .size = 3, .pad = {1, 1, 1, 1}},
+         false},
+        {{.c = 32, .k = 32, .h = 2, .w = 2, .groups = 1, .size = 5, .pad = {2, 2, 2, 2}}, true},
+        {{.c = 3, .k = 64, .h = 32, .w = 32, .groups = 1, .size = 3, .pad = {1, 1, 1, 1}},
+         false},
+        {{.c = 64, .k = 10, .h = 32, .w = 32, .groups = 1, .size = 3, .pad = {1, 1, 1, 1}},
+         false},
+        {{.c = 64, .k = 64, .h = 32, .w = 32, .groups = 1, .size = 7, .pad = {3, 3, 3, 3}},
+         false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        wtl_conv_geometry g = geometry_of(&cases[i].r);
+        assert_int_equal(wtl_winograd_pays(&g), cases[i].pays);
+    }
 }
 
 int main(void)
@@ -419,6 +453,7 @@ int main(void)
         WTL_TEST(a_second_run_gives_the_same_bytes),
         WTL_TEST(scratch_for_a_batch_does_for_fewer_images),
         WTL_TEST(other_convolutions_are_not_taken),
+        WTL_TEST(small_maps_and_few_channels_do_not_pay),
     };
     return WTL_RUN("winograd", tests);
 }

@@ -86,7 +86,7 @@ static void run_data(job *j)
 
 static void run_weights(job *j)
 {
-    wtl_direct_weights(&j->d, j->native, j->n, j->x, j->dy, j->dw, NULL, j->scratch);
+    wtl_direct_weights(&j->d, j->native, j->n, j->x, j->dy, j->dw, j->scratch);
 }
 
 static double seconds(void (*run)(job *), job *j)
@@ -162,7 +162,7 @@ static void bench(const row *r, const wtl_native *native, int threads, int n, do
     j.dw = filled(weights, 6);
     j.forward = filled(wtl_direct_packed(&j.d.forward), 7);
     j.data = filled(wtl_direct_packed(&j.d.data), 8);
-    j.scratch = filled(wtl_direct_scratch(&j.d, n, true), 9);
+    j.scratch = filled(wtl_direct_scratch(&j.d, true), 9);
     wtl_direct_pack(&j.d.forward, threads, w, NULL, j.forward);
     wtl_direct_pack(&j.d.data, threads, w, NULL, j.data);
     double flops = 2.0 * n * (double)weights * g.p * g.q;

@@ -22,22 +22,26 @@
 
 typedef struct layer {
     const char *name;
-    int c, k, size, groups, batch;
+    int c, k, size, filter, groups, batch;
 } layer;
 
 static const layer LAYERS[] = {
-    {"AlexNet conv3, 256 to 384, 13x13", 256, 384, 13, 1, 32},
-    {"AlexNet conv4, 384 to 384, 13x13", 384, 384, 13, 1, 32},
-    {"AlexNet conv4, 2 groups", 384, 384, 13, 2, 32},
-    {"AlexNet conv5, 384 to 256, 13x13", 384, 256, 13, 1, 32},
-    {"GoogLeNet conv3, 64 to 192, 56x56", 64, 192, 56, 1, 8},
-    {"GoogLeNet 3a, 96 to 128, 28x28", 96, 128, 28, 1, 16},
-    {"GoogLeNet 4e, 160 to 320, 14x14", 160, 320, 14, 1, 32},
-    {"GoogLeNet 5b, 192 to 384, 7x7", 192, 384, 7, 1, 32},
-    {"CIFAR, 64 to 64, 32x32", 64, 64, 32, 1, 32},
-    {"ResNet, 32 to 32, 16x16", 32, 32, 16, 1, 64},
-    {"ResNet, 16 to 16, 32x32", 16, 16, 32, 1, 64},
-    {"AlexNet conv4, batch 1", 384, 384, 13, 1, 1},
+    {"AlexNet conv3, 256 to 384, 13x13", 256, 384, 13, 3, 1, 32},
+    {"AlexNet conv4, 384 to 384, 13x13", 384, 384, 13, 3, 1, 32},
+    {"AlexNet conv4, 2 groups", 384, 384, 13, 3, 2, 32},
+    {"AlexNet conv5, 384 to 256, 13x13", 384, 256, 13, 3, 1, 32},
+    {"GoogLeNet conv3, 64 to 192, 56x56", 64, 192, 56, 3, 1, 8},
+    {"GoogLeNet 3a, 96 to 128, 28x28", 96, 128, 28, 3, 1, 16},
+    {"GoogLeNet 4e, 160 to 320, 14x14", 160, 320, 14, 3, 1, 32},
+    {"GoogLeNet 5b, 192 to 384, 7x7", 192, 384, 7, 3, 1, 32},
+    {"CIFAR, 64 to 64, 32x32", 64, 64, 32, 3, 1, 32},
+    {"ResNet, 32 to 32, 16x16", 32, 32, 16, 3, 1, 64},
+    {"ResNet, 16 to 16, 32x32", 16, 16, 32, 3, 1, 64},
+    {"AlexNet conv2, 5x5, 64 to 192, 27x27", 64, 192, 27, 5, 1, 16},
+    {"AlexNet conv2, 5x5, 96 to 256, 2 groups", 96, 256, 27, 5, 2, 16},
+    {"GoogLeNet 3b, 5x5, 32 to 96, 28x28", 32, 96, 28, 5, 1, 16},
+    {"GoogLeNet 4e, 5x5, 32 to 128, 14x14", 32, 128, 14, 5, 1, 32},
+    {"AlexNet conv4, batch 1", 384, 384, 13, 3, 1, 1},
 };
 enum { LAYER_COUNT = sizeof LAYERS / sizeof LAYERS[0], SAMPLES = 2000 };
 
@@ -88,16 +92,17 @@ static void fill(float *values, size_t count, unsigned key)
 static void bench_create(bench *b, const wtl_native *native, const layer *l, int threads)
 {
     *b = (bench){.native = native, .n = l->batch, .threads = threads};
+    int pad = l->filter / 2;
     b->g = (wtl_conv_geometry){.c = l->c,
                                .h = l->size,
                                .w = l->size,
                                .k = l->k,
-                               .r = 3,
-                               .s = 3,
+                               .r = l->filter,
+                               .s = l->filter,
                                .p = l->size,
                                .q = l->size,
                                .stride = {1, 1},
-                               .pad = {1, 1, 1, 1},
+                               .pad = {pad, pad, pad, pad},
                                .dilation = {1, 1},
                                .groups = l->groups};
     b->x_image = wtl_blocked_count((wtl_shape){l->c, l->size, l->size});
@@ -106,7 +111,7 @@ static void bench_create(bench *b, const wtl_native *native, const layer *l, int
     b->y_bytes = b->y_image * (size_t)b->n * sizeof(float);
     b->u_bytes = wtl_winograd_pack_floats(&b->g) * sizeof(float);
     b->scratch_bytes = wtl_winograd_scratch(&b->g, b->n, threads, true);
-    b->w_count = (size_t)l->k * (size_t)(l->c / l->groups) * 9;
+    b->w_count = (size_t)l->k * (size_t)(l->c / l->groups) * (size_t)(l->filter * l->filter);
     b->x = pages(b->x_bytes);
     b->dx = pages(b->x_bytes);
     b->y = pages(b->y_bytes);
@@ -236,11 +241,11 @@ static sums output_sums(const bench *b, bool back, int i, int k, int p, int q)
 {
     const wtl_conv_geometry *g = &b->g;
     int many = g->c / g->groups, filters = g->k / g->groups, depth = back ? filters : many;
-    int group = k / (back ? many : filters);
+    int group = k / (back ? many : filters), taps = g->r * g->s;
     sums s = {0};
     for (int d = 0; d < depth; d++) {
-        for (int tap = 0; tap < 9; tap++) {
-            int h = p + tap / 3 - 1, v = q + tap % 3 - 1;
+        for (int tap = 0; tap < taps; tap++) {
+            int h = p + tap / g->s - g->pad[0], v = q + tap % g->s - g->pad[2];
             if (h < 0 || h >= g->h || v < 0 || v >= g->w) {
                 continue;
             }
@@ -249,8 +254,8 @@ static sums output_sums(const bench *b, bool back, int i, int k, int p, int q)
                 back ? b->dy[(size_t)i * b->y_image + at] : b->x[(size_t)i * b->x_image + at];
             int filter = back ? group * filters + d : k, channel = back ? k % many : d;
             add(&s, value,
-                b->w[((size_t)filter * (size_t)many + (size_t)channel) * 9 +
-                     (size_t)(back ? 8 - tap : tap)]);
+                b->w[((size_t)filter * (size_t)many + (size_t)channel) * (size_t)taps +
+                     (size_t)(back ? taps - 1 - tap : tap)]);
         }
     }
     return s;
@@ -263,7 +268,7 @@ static sums weight_sums(const bench *b, int k, int c, int tap)
     sums s = {0};
     for (int at = 0; at < b->n * g->p * g->q; at++) {
         int i = at / (g->p * g->q), p = at / g->q % g->p, q = at % g->q;
-        int h = p + tap / 3 - 1, v = q + tap % 3 - 1;
+        int h = p + tap / g->s - g->pad[0], v = q + tap % g->s - g->pad[2];
         if (h >= 0 && h < g->h && v >= 0 && v < g->w) {
             add(&s, b->x[(size_t)i * b->x_image + blocked(channel, h, v, g->h, g->w)],
                 b->dy[(size_t)i * b->y_image + blocked(k, p, q, g->p, g->q)]);
@@ -282,10 +287,10 @@ static float sample(const bench *b, pass which, unsigned *state, sums *s)
 {
     const wtl_conv_geometry *g = &b->g;
     if (which == WEIGHTS) {
-        int many = g->c / g->groups;
-        int k = any(state, g->k), c = any(state, many), tap = any(state, 9);
+        int many = g->c / g->groups, taps = g->r * g->s;
+        int k = any(state, g->k), c = any(state, many), tap = any(state, taps);
         *s = weight_sums(b, k, c, tap);
-        return b->dw[((size_t)k * (size_t)many + (size_t)c) * 9 + (size_t)tap];
+        return b->dw[((size_t)k * (size_t)many + (size_t)c) * (size_t)taps + (size_t)tap];
     }
     bool back = which == DATA;
     int i = any(state, b->n), k = any(state, back ? g->c : g->k);

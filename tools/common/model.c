@@ -1,15 +1,61 @@
-/* model.c - from a checkpoint file to a net that runs. */
+/* model.c - from what users name to a net that runs. */
 #include "model.h"
 
 #include "wattle/blas.h"
 #include "wattle/threads.h"
+#include "wattle/zoo.h"
 
 #include <stdio.h>
+#include <string.h>
 
 const char *const wtl_engine_words[] = {[WTL_ENGINE_NATIVE] = "native",
                                         [WTL_ENGINE_BLAS] = "blas",
                                         [WTL_ENGINE_REFERENCE] = "reference",
                                         [WTL_ENGINE_COUNT] = NULL};
+
+const char *const wtl_isa_words[] = {[WTL_ISA_BEST] = "best",
+                                     [WTL_ISA_PLAIN] = "plain",
+                                     [WTL_ISA_AVX2] = "avx2",
+                                     [WTL_ISA_AVX512] = "avx512",
+                                     [WTL_ISA_COUNT] = NULL};
+
+void wtl_subject_clear(wtl_subject *subject)
+{
+    wtl_netdef_free(subject->loaded);
+    wtl_checkpoint_free(subject->checkpoint);
+    *subject = (wtl_subject){0};
+}
+
+/* A file is a checkpoint if its name or its reader says so; else it is network text or a
+ * name of the zoo. */
+static bool is_checkpoint(const char *what)
+{
+    unsigned char head[64];
+    FILE *file = fopen(what, "rb");
+    size_t length = file ? fread(head, 1, sizeof head, file) : 0;
+    if (file) {
+        fclose(file);
+    }
+    const char *end = strrchr(what, '.');
+    return (end && strcmp(end, ".wtl") == 0) || (length && wtl_checkpoint_sniff(head, length));
+}
+
+wtl_status wtl_subject_load(wtl_subject *subject, const char *what, wtl_error *err)
+{
+    *subject = (wtl_subject){0};
+    if (!is_checkpoint(what)) {
+        wtl_status status = wtl_netdef_load(&subject->loaded, what, 0, err);
+        subject->def = subject->loaded;
+        return status;
+    }
+    wtl_status status = wtl_checkpoint_read(&subject->checkpoint, what, err);
+    subject->def = status == WTL_OK ? wtl_checkpoint_net(subject->checkpoint) : NULL;
+    if (status == WTL_OK && !subject->def) {
+        status = wtl_fail(err, WTL_E_FORMAT, "%s: holds no network, only tensors", what);
+        wtl_subject_clear(subject);
+    }
+    return status;
+}
 
 void wtl_model_clear(wtl_model *model)
 {

@@ -27,7 +27,7 @@ _wattle()
     local command=${COMP_WORDS[1]} words=
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        words='demo train eval infer info energy sense prune finetune compare report help --help --version'
+        words='demo train eval infer info energy sense prune finetune compare report bench help --help --version'
     else
         case $previous in
         --net | --model | --against) words=$(_wattle_zoo "${COMP_WORDS[0]}") ;;
@@ -41,11 +41,11 @@ _wattle()
         --allocation) words='least-error equal-error by-energy' ;;
         --metric) words='top1 top5' ;;
         --color) words='auto always never' ;;
-        help) words='demo train eval infer info energy sense prune finetune compare report' ;;
+        help) words='demo train eval infer info energy sense prune finetune compare report bench' ;;
         *)
             if [[ $current == -* ]]; then
                 words=$(_wattle_options "${COMP_WORDS[0]}" "$command")
-            elif [[ $command == info || $command == energy ]]; then
+            elif [[ $command == info || $command == energy || $command == bench ]]; then
                 words=$(_wattle_zoo "${COMP_WORDS[0]}")
             fi
             ;;
@@ -55,7 +55,7 @@ _wattle()
     # Where no word of ours fits, and beside names of the zoo and of hardware, files are meant.
     if [[ $current != -* ]] && ((COMP_CWORD > 1)); then
         if ((${#COMPREPLY[@]} == 0)) || [[ $previous == --net ]] ||
-            [[ $command == info || $command == energy ]]; then
+            [[ $command == info || $command == energy || $command == bench ]]; then
             local file
             while IFS= read -r file; do
                 COMPREPLY+=("$file")

@@ -43,6 +43,8 @@ typedef struct wtl_net_options {
     int threads; /* 0: one */
     wtl_engine engine;
     wtl_isa isa;         /* of the native engine: the most it may use */
+    bool no_winograd;    /* native engine: no convolution by Winograd's F(4x4,3x3), whose errors
+                            are about three times larger */
     bool training;       /* plan for backward; auxiliary heads are part of the net */
     bool no_fusion;      /* keep ReLU apart from its producer (for tests) */
     bool input_gradient; /* backward also computes d loss / d input */
@@ -154,6 +156,13 @@ WTL_API const float *wtl_net_input_gradient(const wtl_net *net);
  * value returns to each layer's own. Recalibration runs batch k = 1, 2, ... in training
  * mode with momentum 1/k: the running statistics become plain averages. */
 WTL_API void wtl_net_set_stat_momentum(wtl_net *net, float momentum);
+
+/* Time every layer in the next runs by this monotonic clock in seconds; NULL: no longer. */
+WTL_API void wtl_net_set_clock(wtl_net *net, double (*seconds)(void *context), void *context);
+
+/* What layer `index` took in the latest forward or backward under a clock. 0 for a layer that
+ * does not run by itself: where it is fused into another, its time is in the other's. */
+WTL_API double wtl_net_layer_seconds(const wtl_net *net, int index, bool backward);
 
 /* True if every value of the n images' main output is finite. */
 WTL_API bool wtl_net_output_finite(const wtl_net *net, int n);

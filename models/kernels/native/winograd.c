@@ -5,17 +5,19 @@
  * other finite points:
  *
  *   B' row of p   the coefficients of x(x^2-a^2)(x^2-b^2) / (x-p), of infinity those of the whole
- *   G  row of p   [1, p, p^2] / N(p),  infinity [0, 0, 1];   H the same with p^3
- *   A  row of p   [1, p, p^2, p^3],    infinity [0, 0, 0, 1];   A3 the same without p^3
+ *   Gn row of p   [1, p, ..., p^(n-1)] / N(p),   infinity [0, ..., 0, 1]
+ *   An row of p   [1, p, ..., p^(n-1)],          infinity [0, ..., 0, 1]
+ *
+ * Opposite points share what is even in p and what is odd.
  */
 #include "winograd.h"
 #include "isa.h"
 
-enum { VALUES = WTL_WINOGRAD_VALUES, TILE = WTL_WINOGRAD_TILE, PATCH = 6 };
+enum { VALUES = WTL_WINOGRAD_VALUES, PATCH = 6, MOST_TILE = 4 };
 
 #define UNROLL _Pragma("GCC unroll 16")
 
-#define A  0.625f
+#define A  0.625f /* the points */
 #define B  1.5f
 #define A2 (A * A)
 #define B2 (B * B)
@@ -25,8 +27,9 @@ enum { VALUES = WTL_WINOGRAD_VALUES, TILE = WTL_WINOGRAD_TILE, PATCH = 6 };
 #define NB (0.5f / (B2 * (B2 - A2)))
 
 /* from[6] to to[6] by B'. */
-WTL_INLINE void transform_input(const vec *from, vec *to)
+WTL_INLINE void interpolate(int n, const vec *from, vec *to)
 {
+    (void)n;
     const vec a = vec_all(A), b = vec_all(B), minus_a2 = vec_all(-A2), minus_b2 = vec_all(-B2);
     const vec sum = vec_all(-A2 - B2), product = vec_all(A2 * B2);
     vec even_a = vec_fma(minus_b2, from[2], from[4]),
@@ -41,80 +44,88 @@ WTL_INLINE void transform_input(const vec *from, vec *to)
     to[5] = vec_fma(product, from[1], vec_fma(sum, from[3], from[5]));
 }
 
-/* from[6] to to[4] by A'. */
-WTL_INLINE void transform_output(const vec *from, vec *to)
+/* from[n] to to[6] by G. */
+WTL_INLINE void expand(int n, const vec *from, vec *to)
 {
-    vec sum_a = from[1] + from[2], odd_a = from[1] - from[2];
-    vec sum_b = from[3] + from[4], odd_b = from[3] - from[4];
-    to[0] = from[0] + sum_a + sum_b;
+    vec even_a = vec_all(NA) * from[0], odd_a = vec_all(NA * A) * from[1];
+    vec even_b = vec_all(NB) * from[0], odd_b = vec_all(NB * B) * from[1];
+    if (n > 2) {
+        even_a = vec_fma(vec_all(NA * A2), from[2], even_a);
+        even_b = vec_fma(vec_all(NB * B2), from[2], even_b);
+    }
+    if (n > 3) {
+        odd_a = vec_fma(vec_all(NA * A * A2), from[3], odd_a);
+        odd_b = vec_fma(vec_all(NB * B * B2), from[3], odd_b);
+    }
+    if (n > 4) {
+        even_a = vec_fma(vec_all(NA * A2 * A2), from[4], even_a);
+        even_b = vec_fma(vec_all(NB * B2 * B2), from[4], even_b);
+    }
+    to[0] = vec_all(N0) * from[0];
+    to[1] = even_a + odd_a;
+    to[2] = even_a - odd_a;
+    to[3] = even_b + odd_b;
+    to[4] = even_b - odd_b;
+    to[5] = from[n - 1];
+}
+
+/* from[6] to to[n] by A'. */
+WTL_INLINE void reduce(int n, const vec *from, vec *to)
+{
+    vec even_a = from[1] + from[2], odd_a = from[1] - from[2];
+    vec even_b = from[3] + from[4], odd_b = from[3] - from[4];
+    to[0] = from[0] + even_a + even_b;
     to[1] = vec_fma(vec_all(A), odd_a, vec_all(B) * odd_b);
-    to[2] = vec_fma(vec_all(A2), sum_a, vec_all(B2) * sum_b);
-    to[3] = vec_fma(vec_all(A * A2), odd_a, vec_fma(vec_all(B * B2), odd_b, from[5]));
+    if (n > 2) {
+        to[2] = vec_fma(vec_all(A2), even_a, vec_all(B2) * even_b);
+    }
+    if (n > 3) {
+        to[3] = vec_fma(vec_all(A * A2), odd_a, vec_all(B * B2) * odd_b);
+    }
+    if (n > 4) {
+        to[4] = vec_fma(vec_all(A2 * A2), even_a, vec_all(B2 * B2) * even_b);
+    }
+    to[n - 1] += from[5];
 }
 
-/* from[4] to to[6] by H. */
-WTL_INLINE void transform_gradient(const vec *from, vec *to)
-{
-    vec even_a = vec_fma(vec_all(A2 * NA), from[2], vec_all(NA) * from[0]);
-    vec odd_a = vec_fma(vec_all(A * A2 * NA), from[3], vec_all(A * NA) * from[1]);
-    vec even_b = vec_fma(vec_all(B2 * NB), from[2], vec_all(NB) * from[0]);
-    vec odd_b = vec_fma(vec_all(B * B2 * NB), from[3], vec_all(B * NB) * from[1]);
-    to[0] = vec_all(N0) * from[0];
-    to[1] = even_a + odd_a;
-    to[2] = even_a - odd_a;
-    to[3] = even_b + odd_b;
-    to[4] = even_b - odd_b;
-    to[5] = from[3];
-}
+/* Between rows of n and of 6 values. */
+typedef void transform(int n, const vec *from, vec *to);
 
-/* from[3] to to[6] by G. */
-WTL_INLINE void transform_filter(const vec *from, vec *to)
-{
-    vec even_a = vec_fma(vec_all(A2 * NA), from[2], vec_all(NA) * from[0]);
-    vec even_b = vec_fma(vec_all(B2 * NB), from[2], vec_all(NB) * from[0]);
-    vec odd_a = vec_all(A * NA) * from[1], odd_b = vec_all(B * NB) * from[1];
-    to[0] = vec_all(N0) * from[0];
-    to[1] = even_a + odd_a;
-    to[2] = even_a - odd_a;
-    to[3] = even_b + odd_b;
-    to[4] = even_b - odd_b;
-    to[5] = from[2];
-}
+/* What a transform reads: values `pixel` floats apart in rows of their own, which start at column
+ * `begin`; columns before that and from `end` on are 0. */
+typedef struct source {
+    const float *row[PATCH];
+    long pixel;
+    int begin, end;
+} source;
 
-/* from[6] to to[3] by A3'. */
-WTL_INLINE void transform_filter_gradient(const vec *from, vec *to)
+/* [rows,rows] to [made,made], `step` apart: `one` on columns, then on rows. */
+WTL_INLINE void transform_tile(transform *one, int rows, int made, const source *from, int lane,
+                               float *to, long step)
 {
-    vec sum_a = from[1] + from[2], sum_b = from[3] + from[4];
-    to[0] = from[0] + sum_a + sum_b;
-    to[1] = vec_fma(vec_all(A), from[1] - from[2], vec_all(B) * (from[3] - from[4]));
-    to[2] = vec_fma(vec_all(A2), sum_a, vec_fma(vec_all(B2), sum_b, from[5]));
-}
-
-typedef void transform(const vec *from, vec *to);
-
-/* [rows,rows] to [made,made]: `one` on columns, then on rows. Values of `from` are `pixel`
- * floats apart in rows `row` apart, those of `to` `step` apart. */
-WTL_INLINE void transform_tile(transform *one, int rows, int made, const float *from, long row,
-                               long pixel, float *to, long step)
-{
+    const int n = rows < made ? rows : made;
     vec half[PATCH][PATCH];
     UNROLL for (int j = 0; j < rows; j++)
     {
-        vec column[PATCH], out[PATCH];
-        UNROLL for (int i = 0; i < rows; i++)
-        {
-            column[i] = vec_load(from + i * row + j * pixel);
+        vec column[PATCH], out[PATCH] = {vec_zero(), vec_zero(), vec_zero(),
+                                         vec_zero(), vec_zero(), vec_zero()};
+        if (j >= from->begin && j < from->end) {
+            UNROLL for (int i = 0; i < rows; i++)
+            {
+                column[i] = vec_load(from->row[i] + (j - from->begin) * from->pixel + lane);
+            }
+            one(n, column, out);
         }
-        one(column, out);
         UNROLL for (int i = 0; i < made; i++)
         {
             half[i][j] = out[i];
         }
     }
+    to += lane;
     UNROLL for (int i = 0; i < made; i++)
     {
         vec out[PATCH];
-        one(half[i], out);
+        one(n, half[i], out);
         UNROLL for (int j = 0; j < made; j++, to += step)
         {
             vec_store(to, out[j]);
@@ -122,96 +133,65 @@ WTL_INLINE void transform_tile(transform *one, int rows, int made, const float *
     }
 }
 
-static bool is_inside(const wtl_winograd_place *at, int size)
+/* All 16 lanes of `rows` rows that are `row` floats apart. */
+WTL_INLINE void transform_block(transform *one, int rows, int made, const float *from, long row,
+                                long pixel, float *to, long step)
 {
-    return at->top >= 0 && at->left >= 0 && at->top + size <= at->h && at->left + size <= at->w;
+    source all = {.pixel = pixel, .begin = 0, .end = rows};
+    for (int i = 0; i < rows; i++) {
+        all.row[i] = from + i * row;
+    }
+    for (int lane = 0; lane < WTL_BLOCK; lane += LANES) {
+        transform_tile(one, rows, made, &all, lane, to, step);
+    }
 }
 
 /* The part [begin, end) of a tile's `size` rows or columns from `first` on that lies in a map of
  * `count`. */
-static void clip(int first, int size, int count, int *begin, int *end)
+WTL_INLINE void clip(int first, int size, int count, int *begin, int *end)
 {
     *begin = first < 0 ? -first : 0;
     *end = count - first < size ? count - first : size;
 }
 
-/* A tile that is not wholly inside, with zeros outside. */
-WTL_INLINE void gather(const wtl_winograd_place *at, int size, const float *map, float *tile)
+/* The tile of a map, with zeros outside. */
+WTL_INLINE void transform_place(transform *one, int rows, const wtl_winograd_place *at,
+                                const float *map, float *to, long step)
 {
-    int top, bottom, left, right;
-    clip(at->top, size, at->h, &top, &bottom);
-    clip(at->left, size, at->w, &left, &right);
-    for (int i = 0; i < size; i++) {
-        const float *from = map + ((long)(at->top + i) * at->w + at->left) * WTL_BLOCK;
-        bool in_map = i >= top && i < bottom;
-        for (int j = 0; j < size; j++, from += WTL_BLOCK) {
-            for (int lane = 0; lane < WTL_BLOCK; lane += LANES, tile += LANES) {
-                bool reads = in_map && j >= left && j < right;
-                vec_store(tile, reads ? vec_load(from + lane) : vec_zero());
-            }
-        }
+    static const float zeros[PATCH * WTL_BLOCK];
+    source tile = {.pixel = WTL_BLOCK};
+    clip(at->left, rows, at->w, &tile.begin, &tile.end);
+    long first = at->left + tile.begin;
+    for (int i = 0; i < rows; i++) {
+        int h = at->top + i;
+        bool inside = h >= 0 && h < at->h;
+        tile.row[i] = inside ? map + ((long)h * at->w + first) * WTL_BLOCK : zeros;
     }
-}
-
-/* A tile of a map: its first value, and the distance of its rows. */
-WTL_INLINE const float *tile_of(const wtl_winograd_place *at, int size, const float *map,
-                                float *tile, long *row)
-{
-    if (is_inside(at, size)) {
-        *row = (long)at->w * WTL_BLOCK;
-        return map + ((long)at->top * at->w + at->left) * WTL_BLOCK;
+    for (int lane = 0; lane < WTL_BLOCK; lane += LANES) {
+        transform_tile(one, rows, PATCH, &tile, lane, to, step);
     }
-    gather(at, size, map, tile);
-    *row = (long)size * WTL_BLOCK;
-    return tile;
 }
 
 static void input(const wtl_winograd_place *at, const float *x, float *v, long step)
 {
-    _Alignas(64) float tile[PATCH * PATCH * WTL_BLOCK];
-    long row;
-    const float *from = tile_of(at, PATCH, x, tile, &row);
-    for (int lane = 0; lane < WTL_BLOCK; lane += LANES) {
-        transform_tile(transform_input, PATCH, PATCH, from + lane, row, WTL_BLOCK, v + lane,
-                       step);
-    }
+    transform_place(interpolate, PATCH, at, x, v, step);
 }
 
-static void gradient(const wtl_winograd_place *at, const float *dy, float *d, long step)
-{
-    _Alignas(64) float tile[TILE * TILE * WTL_BLOCK];
-    long row;
-    const float *from = tile_of(at, TILE, dy, tile, &row);
-    for (int lane = 0; lane < WTL_BLOCK; lane += LANES) {
-        transform_tile(transform_gradient, TILE, PATCH, from + lane, row, WTL_BLOCK, d + lane,
-                       step);
-    }
-}
-
-static void filter(const float *w, float *u, long step)
-{
-    for (int lane = 0; lane < WTL_BLOCK; lane += LANES) {
-        transform_tile(transform_filter, 3, PATCH, w + lane, 3L * WTL_BLOCK, WTL_BLOCK,
-                       u + lane, step);
-    }
-}
-
-static void filter_gradient(const float *m, long step, int copies, long copy_step, float *dw)
+WTL_INLINE void filter_gradient(int size, const float *v, long step, int copies, long copy_step,
+                                float *dw)
 {
     _Alignas(64) float sum[VALUES * WTL_BLOCK];
     for (int i = 0; i < VALUES; i++) {
         for (int lane = 0; lane < WTL_BLOCK; lane += LANES) {
-            vec value = vec_load(m + i * step + lane);
+            vec value = vec_load(v + i * step + lane);
             for (int copy = 1; copy < copies; copy++) {
-                value += vec_load(m + copy * copy_step + i * step + lane);
+                value += vec_load(v + copy * copy_step + i * step + lane);
             }
             vec_store(sum + i * WTL_BLOCK + lane, value);
         }
     }
-    for (int lane = 0; lane < WTL_BLOCK; lane += LANES) {
-        transform_tile(transform_filter_gradient, PATCH, 3, sum + lane, 6L * WTL_BLOCK,
-                       WTL_BLOCK, dw + lane, WTL_BLOCK);
-    }
+    transform_block(reduce, PATCH, size, sum, (long)PATCH * WTL_BLOCK, WTL_BLOCK, dw,
+                    WTL_BLOCK);
 }
 
 /* One value of y; `low` and `high` are the bounds of the activation. */
@@ -223,23 +203,20 @@ WTL_INLINE void finish(vec value, const float *add, vec low, vec high, float *y)
     vec_store(y, vec_min(high, vec_max(low, value))); /* a NaN stays */
 }
 
-static void output(const wtl_winograd_place *at, const float *m, long step, const float *bias,
-                   const float *add, wtl_activation activation, float *y)
+WTL_INLINE void output(int size, const wtl_winograd_place *at, const float *v, long step,
+                       const float *bias, const float *add, wtl_activation activation, float *y)
 {
     const vec low = vec_all(activation == WTL_ACTIVATION_NONE ? -__builtin_inff() : 0.0f);
     const vec high = vec_all(activation == WTL_ACTIVATION_RELU6 ? 6.0f : __builtin_inff());
-    _Alignas(64) float tile[TILE * TILE * WTL_BLOCK];
+    _Alignas(64) float tile[MOST_TILE * MOST_TILE * WTL_BLOCK];
     int top, bottom, left, right;
-    clip(at->top, TILE, at->h, &top, &bottom);
-    clip(at->left, TILE, at->w, &left, &right);
-    for (int lane = 0; lane < WTL_BLOCK; lane += LANES) {
-        transform_tile(transform_output, PATCH, TILE, m + lane, PATCH * step, step, tile + lane,
-                       WTL_BLOCK);
-    }
+    clip(at->top, size, at->h, &top, &bottom);
+    clip(at->left, size, at->w, &left, &right);
+    transform_block(reduce, PATCH, size, v, PATCH * step, step, tile, WTL_BLOCK);
     for (int i = top; i < bottom; i++) {
         for (int j = left; j < right; j++) {
             long offset = ((long)(at->top + i) * at->w + at->left + j) * WTL_BLOCK;
-            const float *from = tile + (i * TILE + j) * WTL_BLOCK;
+            const float *from = tile + (i * size + j) * WTL_BLOCK;
             for (int lane = 0; lane < WTL_BLOCK; lane += LANES) {
                 finish(vec_load(from + lane) + vec_load(bias + lane),
                        add ? add + offset + lane : NULL, low, high, y + offset + lane);
@@ -248,10 +225,36 @@ static void output(const wtl_winograd_place *at, const float *m, long step, cons
     }
 }
 
+#define SIZE(m, r)                                                                             \
+    static void output_##m(const wtl_winograd_place *at, const float *v, long step,            \
+                           const float *bias, const float *add, wtl_activation activation,     \
+                           float *y)                                                           \
+    {                                                                                          \
+        output(m, at, v, step, bias, add, activation, y);                                      \
+    }                                                                                          \
+    static void gradient_##m(const wtl_winograd_place *at, const float *dy, float *v,          \
+                             long step)                                                        \
+    {                                                                                          \
+        transform_place(expand, m, at, dy, v, step);                                           \
+    }                                                                                          \
+    static void filter_##r(const float *w, float *v, long step)                                \
+    {                                                                                          \
+        transform_block(expand, r, PATCH, w, (long)(r)*WTL_BLOCK, WTL_BLOCK, v, step);         \
+    }                                                                                          \
+    static void filter_gradient_##r(const float *v, long step, int copies, long copy_step,     \
+                                    float *dw)                                                 \
+    {                                                                                          \
+        filter_gradient(r, v, step, copies, copy_step, dw);                                    \
+    }
+#define SIZE_OF(m, r)                                                                          \
+    {                                                                                          \
+        m, r, output_##m, gradient_##m, filter_##r, filter_gradient_##r                        \
+    }
+
+SIZE(4, 3)
+SIZE(2, 5)
+
 const wtl_winograd_kernels WTL_NATIVE(winograd) = {
     .input = input,
-    .output = output,
-    .gradient = gradient,
-    .filter = filter,
-    .filter_gradient = filter_gradient,
+    .size = {SIZE_OF(4, 3), SIZE_OF(2, 5)},
 };

@@ -1,0 +1,134 @@
+/* conv_native.c - see conv_native.h. Scratch: packed filters of the product at hand, then what
+ * its kernel needs. */
+#include "conv_native.h"
+
+#include "conv_sparse.h"
+#include "conv_winograd.h"
+
+#include <string.h>
+
+static size_t most(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Bytes; SIZE_MAX when they cannot be counted. */
+static size_t together(size_t floats, size_t bytes)
+{
+    return bytes > SIZE_MAX - floats * sizeof(float) ? SIZE_MAX
+                                                     : floats * sizeof(float) + bytes;
+}
+
+static const char *const KERNELS[WTL_CONV_SPARSE + 1][WTL_ISA_COUNT] = {
+    [WTL_CONV_DIRECT] = {NULL, "direct, plain C", "direct, avx2", "direct, avx512"},
+    [WTL_CONV_WINOGRAD] = {NULL, "winograd, plain C", "winograd, avx2",
+                           "winograd, avx512"},
+    [WTL_CONV_SPARSE] = {NULL, "sparse, plain C", "sparse, avx2", "sparse, avx512"},
+};
+
+void wtl_conv_native_setup(wtl_conv_native *c, const wtl_conv_geometry *g, bool has_bias,
+                           wtl_layer_plan *plan)
+{
+    *c = (wtl_conv_native){.geometry = *g,
+                           .native = plan->native,
+                           .threads = plan->threads,
+                           .batch = plan->batch,
+                           .fused = plan->fused,
+                           .has_bias = has_bias};
+    c->direct = wtl_direct_plan(g, plan->native, plan->threads, !plan->blocked_in);
+    c->winograd = plan->blocked_in && !plan->no_winograd && wtl_winograd_pays(g);
+    size_t scratch;
+    if (c->winograd) {
+        c->packed = wtl_winograd_pack_floats(g);
+        scratch = wtl_winograd_scratch(g, plan->batch, plan->threads, plan->training);
+    } else {
+        c->packed = wtl_direct_packed(&c->direct.forward);
+        if (plan->training) {
+            c->packed = most(c->packed, wtl_direct_packed(&c->direct.data));
+        }
+        scratch = wtl_direct_scratch(&c->direct, plan->training) * sizeof(float);
+    }
+    c->packed = (c->packed + 15) / 16 * 16;
+    plan->scratch_bytes = together(c->packed, scratch);
+    plan->kernel = KERNELS[c->winograd ? WTL_CONV_WINOGRAD : WTL_CONV_DIRECT][c->native->isa];
+}
+
+/* ---- frozen weights ---- */
+
+static const float *bias_of(const wtl_conv_native *c, const wtl_layer_run *run)
+{
+    return c->has_bias ? run->value[1] : NULL;
+}
+
+static void pack(const wtl_conv_native *c, const wtl_layer_run *run, float *packed)
+{
+    if (c->winograd) {
+        wtl_winograd_pack(c->native, &c->geometry, c->threads, run->value[0], false, packed);
+    } else {
+        wtl_direct_pack(&c->direct.forward, c->threads, run->value[0], bias_of(c, run), packed);
+    }
+}
+
+void wtl_conv_native_plan_frozen(wtl_conv_native *c, const wtl_layer_run *run,
+                                 wtl_frozen_plan *plan)
+{
+    (void)run;
+    c->frozen = c->winograd ? WTL_CONV_WINOGRAD : WTL_CONV_DIRECT;
+    plan->bytes = c->packed * sizeof(float);
+    plan->scratch_bytes = c->winograd
+                              ? wtl_winograd_scratch(&c->geometry, c->batch, c->threads, false)
+                              : wtl_direct_scratch(&c->direct, false) * sizeof(float);
+    plan->kernel = KERNELS[c->frozen][c->native->isa];
+}
+
+void wtl_conv_native_freeze(const wtl_conv_native *c, const wtl_layer_run *run, void *frozen)
+{
+    pack(c, run, frozen);
+}
+
+/* ---- the three products ---- */
+
+void wtl_conv_native_forward(const wtl_conv_native *c, const wtl_layer_run *run, const float *x,
+                             float *y)
+{
+    float *scratch = run->scratch;
+    const float *packed = run->frozen;
+    if (!packed) {
+        pack(c, run, scratch);
+        packed = scratch;
+        scratch += c->packed;
+    }
+    if (c->winograd) {
+        wtl_winograd_forward(c->native, &c->geometry, run->n, c->threads, x, run->x_image[0],
+                             packed, bias_of(c, run), NULL, c->fused, y, run->y_image, scratch);
+    } else {
+        wtl_direct_forward(&c->direct, c->native, run->n, (wtl_const_map){x, run->x_image[0]},
+                           packed, NULL, c->fused, (wtl_map){y, run->y_image}, scratch);
+    }
+}
+
+void wtl_conv_native_backward(const wtl_conv_native *c, const wtl_layer_run *run,
+                              const float *x, const float *dy, float *dx)
+{
+    float *scratch = run->scratch, *db = c->has_bias ? run->gradient[1] : NULL;
+    wtl_const_map of_x = {x, run->x_image[0]}, of_y = {dy, run->dy_image};
+    if (db) {
+        wtl_direct_bias(&c->direct, c->native, run->n, of_y, db);
+    }
+    if (c->winograd) {
+        wtl_winograd_weights(c->native, &c->geometry, run->n, c->threads, x, of_x.image, dy,
+                             of_y.image, run->gradient[0], scratch + c->packed);
+    } else {
+        wtl_direct_weights(&c->direct, c->native, run->n, of_x, of_y, run->gradient[0],
+                           scratch);
+    }
+    if (dx && c->winograd) {
+        wtl_winograd_pack(c->native, &c->geometry, c->threads, run->value[0], true, scratch);
+        wtl_winograd_data(c->native, &c->geometry, run->n, c->threads, dy, of_y.image, scratch,
+                          NULL, dx, run->dx_image[0], scratch + c->packed);
+    } else if (dx) {
+        wtl_direct_pack(&c->direct.data, c->threads, run->value[0], NULL, scratch);
+        wtl_direct_data(&c->direct, c->native, run->n, of_y, scratch,
+                        (wtl_map){dx, run->dx_image[0]}, scratch + c->packed);
+    }
+}

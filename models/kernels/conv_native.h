@@ -1,0 +1,43 @@
+/* conv_native.h - a convolution on maps in blocks (native.h) by the kernels that suit it: direct
+ * (conv_direct.h), Winograd's F(4x4,3x3) (conv_winograd.h) or, for frozen weights many of which
+ * are 0, sparse (conv_sparse.h). The three products are those of conv_kernels.h.
+ */
+#ifndef WTL_CONV_NATIVE_H
+#define WTL_CONV_NATIVE_H
+
+#include "conv_direct.h"
+#include "layer_ops.h"
+
+typedef enum wtl_conv_method {
+    WTL_CONV_DIRECT,
+    WTL_CONV_WINOGRAD,
+    WTL_CONV_SPARSE
+} wtl_conv_method;
+
+typedef struct wtl_conv_native {
+    wtl_conv_geometry geometry; /* of the whole layer; direct.geometry may be flattened */
+    const wtl_native *native;
+    wtl_direct direct;
+    int threads, batch;
+    wtl_activation fused;
+    bool has_bias;
+    bool winograd;          /* in the three dense products */
+    wtl_conv_method frozen; /* chosen for the weights at hand */
+    size_t packed;          /* floats of scratch for packed filters */
+} wtl_conv_native;
+
+/* Sets plan->scratch_bytes and plan->kernel. */
+void wtl_conv_native_setup(wtl_conv_native *c, const wtl_conv_geometry *g, bool has_bias,
+                           wtl_layer_plan *plan);
+
+/* As wtl_layer_ops has them. */
+void wtl_conv_native_plan_frozen(wtl_conv_native *c, const wtl_layer_run *run,
+                                 wtl_frozen_plan *plan);
+void wtl_conv_native_freeze(const wtl_conv_native *c, const wtl_layer_run *run, void *frozen);
+void wtl_conv_native_forward(const wtl_conv_native *c, const wtl_layer_run *run, const float *x,
+                             float *y);
+/* dx may be NULL. */
+void wtl_conv_native_backward(const wtl_conv_native *c, const wtl_layer_run *run,
+                              const float *x, const float *dy, float *dx);
+
+#endif
