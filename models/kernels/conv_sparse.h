@@ -18,6 +18,7 @@
 
 #include "conv_kernels.h"
 #include "native.h"
+#include "wattle/kernel_costs.h"
 
 #include <stdint.h>
 
@@ -56,7 +57,7 @@ typedef struct wtl_conv_sparse {
     size_t entries_at; /* wtl_sparse_entry or wtl_sparse_quad [entries] */
     size_t weights_at; /* int64_t [groups][blocks + 1]: work of the blocks before */
     size_t bytes;      /* of all */
-    double cycles;     /* estimated, of one thread, for the whole batch */
+    double seconds;    /* estimated, one thread, the whole batch */
 } wtl_conv_sparse;
 
 /* Bytes of the packed form of w [K,C/G,R,S], for up to `batch` images at a time; SIZE_MAX where the
@@ -95,10 +96,14 @@ void wtl_conv_sparse_forward(const wtl_native *native, const wtl_conv_sparse *pa
 wtl_conv_geometry wtl_sparse_geometry(const wtl_conv_geometry *g);
 
 /* Groups, layout and estimate for `entries` entries in that form; false if the layer is too
- * large. Sets the fields of *packed up to `entries`, and `cycles`. */
+ * large. Sets the fields of *packed up to `entries`, and `seconds`. */
 bool wtl_sparse_plan(wtl_conv_sparse *packed, const wtl_native *native,
                      const wtl_conv_geometry *g, int batch, wtl_sparse_form form,
                      size_t entries);
+
+/* Seconds of one thread that a planned layer takes at these rates. */
+double wtl_sparse_estimate(const wtl_conv_sparse *packed, const wtl_native *native, int batch,
+                           const wtl_kernel_costs *costs);
 
 /* Row of input, plus the padding above, where row 0 of row view v begins. */
 static inline int wtl_sparse_view_base(const wtl_conv_sparse *p, int v)
