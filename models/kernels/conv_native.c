@@ -2,7 +2,6 @@
  * its kernel needs. */
 #include "conv_native.h"
 
-#include "conv_sparse.h"
 #include "conv_winograd.h"
 
 #include <string.h>
@@ -19,12 +18,21 @@ static size_t together(size_t floats, size_t bytes)
                                                      : floats * sizeof(float) + bytes;
 }
 
-static const char *const KERNELS[WTL_CONV_SPARSE + 1][WTL_ISA_COUNT] = {
+static const char *const DENSE_KERNELS[WTL_CONV_SPARSE][WTL_ISA_COUNT] = {
     [WTL_CONV_DIRECT] = {NULL, "direct, plain C", "direct, avx2", "direct, avx512"},
-    [WTL_CONV_WINOGRAD] = {NULL, "winograd, plain C", "winograd, avx2",
-                           "winograd, avx512"},
-    [WTL_CONV_SPARSE] = {NULL, "sparse, plain C", "sparse, avx2", "sparse, avx512"},
+    [WTL_CONV_WINOGRAD] = {NULL, "winograd, plain C", "winograd, avx2", "winograd, avx512"},
 };
+
+static const char *const SPARSE_KERNELS[WTL_SPARSE_QUADS + 1][WTL_ISA_COUNT] = {
+    [WTL_SPARSE_ROWS] = {NULL, "sparse, plain C", "sparse, avx2", "sparse, avx512"},
+    [WTL_SPARSE_QUADS] = {NULL, "sparse 4x1, plain C", "sparse 4x1, avx2",
+                          "sparse 4x1, avx512"},
+};
+
+static wtl_conv_method dense_method(const wtl_conv_native *c)
+{
+    return c->winograd ? WTL_CONV_WINOGRAD : WTL_CONV_DIRECT;
+}
 
 void wtl_conv_native_setup(wtl_conv_native *c, const wtl_conv_geometry *g, bool has_bias,
                            wtl_layer_plan *plan)
@@ -34,7 +42,8 @@ void wtl_conv_native_setup(wtl_conv_native *c, const wtl_conv_geometry *g, bool 
                            .threads = plan->threads,
                            .batch = plan->batch,
                            .fused = plan->fused,
-                           .has_bias = has_bias};
+                           .has_bias = has_bias,
+                           .plain = !plan->blocked_in};
     c->direct = wtl_direct_plan(g, plan->native, plan->threads, !plan->blocked_in);
     c->winograd = plan->blocked_in && !plan->no_winograd && wtl_winograd_pays(g);
     size_t scratch;
@@ -50,7 +59,7 @@ void wtl_conv_native_setup(wtl_conv_native *c, const wtl_conv_geometry *g, bool 
     }
     c->packed = (c->packed + 15) / 16 * 16;
     plan->scratch_bytes = together(c->packed, scratch);
-    plan->kernel = KERNELS[c->winograd ? WTL_CONV_WINOGRAD : WTL_CONV_DIRECT][c->native->isa];
+    plan->kernel = DENSE_KERNELS[dense_method(c)][c->native->isa];
 }
 
 /* ---- frozen weights ---- */
@@ -69,21 +78,49 @@ static void pack(const wtl_conv_native *c, const wtl_layer_run *run, float *pack
     }
 }
 
-void wtl_conv_native_plan_frozen(wtl_conv_native *c, const wtl_layer_run *run,
-                                 wtl_frozen_plan *plan)
+/* The sparse kernel, if there is one that is faster. */
+static bool sparse_pays(wtl_conv_native *c, const wtl_layer_run *run,
+                        const wtl_kernel_costs *costs, wtl_frozen_plan *plan)
 {
-    (void)run;
-    c->frozen = c->winograd ? WTL_CONV_WINOGRAD : WTL_CONV_DIRECT;
+    if (c->plain) {
+        return false;
+    }
+    const wtl_conv_geometry *g = &c->geometry;
+    wtl_kernel_choice choice =
+        wtl_kernel_choose_for(costs, g, wtl_kernel_density_of(g, run->value[0]), c->batch);
+    if (choice.kernel == WTL_KERNEL_DENSE) {
+        return false;
+    }
+    c->form = choice.kernel == WTL_KERNEL_QUADS ? WTL_SPARSE_QUADS : WTL_SPARSE_ROWS;
+    plan->bytes = wtl_conv_sparse_bytes_as(c->native, g, c->batch, c->form, run->value[0]);
+    plan->scratch_bytes = wtl_conv_sparse_scratch(c->native, g, c->batch, c->threads);
+    return plan->bytes != SIZE_MAX && plan->scratch_bytes != SIZE_MAX;
+}
+
+void wtl_conv_native_plan_frozen(wtl_conv_native *c, const wtl_layer_run *run,
+                                 const wtl_kernel_costs *costs, wtl_frozen_plan *plan)
+{
+    if (sparse_pays(c, run, costs, plan)) {
+        c->frozen = WTL_CONV_SPARSE;
+        plan->kernel = SPARSE_KERNELS[c->form][c->native->isa];
+        return;
+    }
+    c->frozen = dense_method(c);
     plan->bytes = c->packed * sizeof(float);
     plan->scratch_bytes = c->winograd
                               ? wtl_winograd_scratch(&c->geometry, c->batch, c->threads, false)
                               : wtl_direct_scratch(&c->direct, false) * sizeof(float);
-    plan->kernel = KERNELS[c->frozen][c->native->isa];
+    plan->kernel = DENSE_KERNELS[c->frozen][c->native->isa];
 }
 
 void wtl_conv_native_freeze(const wtl_conv_native *c, const wtl_layer_run *run, void *frozen)
 {
-    pack(c, run, frozen);
+    if (c->frozen == WTL_CONV_SPARSE) {
+        (void)wtl_conv_sparse_pack_as(c->native, &c->geometry, c->batch, c->form, run->value[0],
+                                      frozen);
+    } else {
+        pack(c, run, frozen);
+    }
 }
 
 /* ---- the three products ---- */
@@ -93,6 +130,11 @@ void wtl_conv_native_forward(const wtl_conv_native *c, const wtl_layer_run *run,
 {
     float *scratch = run->scratch;
     const float *packed = run->frozen;
+    if (packed && c->frozen == WTL_CONV_SPARSE) {
+        wtl_conv_sparse_forward(c->native, run->frozen, run->n, c->threads, x, run->x_image[0],
+                                bias_of(c, run), c->fused, NULL, y, run->y_image, scratch);
+        return;
+    }
     if (!packed) {
         pack(c, run, scratch);
         packed = scratch;

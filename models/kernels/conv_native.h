@@ -6,6 +6,7 @@
 #define WTL_CONV_NATIVE_H
 
 #include "conv_direct.h"
+#include "conv_sparse.h"
 #include "layer_ops.h"
 
 typedef enum wtl_conv_method {
@@ -23,6 +24,8 @@ typedef struct wtl_conv_native {
     bool has_bias;
     bool winograd;          /* in the three dense products */
     wtl_conv_method frozen; /* chosen for the weights at hand */
+    wtl_sparse_form form;   /* if that is sparse */
+    bool plain;             /* the input is NCHW */
     size_t packed;          /* floats of scratch for packed filters */
 } wtl_conv_native;
 
@@ -32,7 +35,7 @@ void wtl_conv_native_setup(wtl_conv_native *c, const wtl_conv_geometry *g, bool 
 
 /* As wtl_layer_ops has them. */
 void wtl_conv_native_plan_frozen(wtl_conv_native *c, const wtl_layer_run *run,
-                                 wtl_frozen_plan *plan);
+                                 const wtl_kernel_costs *costs, wtl_frozen_plan *plan);
 void wtl_conv_native_freeze(const wtl_conv_native *c, const wtl_layer_run *run, void *frozen);
 void wtl_conv_native_forward(const wtl_conv_native *c, const wtl_layer_run *run, const float *x,
                              float *y);

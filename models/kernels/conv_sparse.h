@@ -90,6 +90,13 @@ void wtl_conv_sparse_forward(const wtl_native *native, const wtl_conv_sparse *pa
                              wtl_activation activation, const float *add, float *y,
                              size_t y_image, float *scratch);
 
+/* wtl_kernel_choose() for a geometry; in kernel_costs.c. */
+wtl_kernel_choice wtl_kernel_choose_for(const wtl_kernel_costs *costs,
+                                        const wtl_conv_geometry *g, wtl_kernel_density density,
+                                        int batch);
+/* How full w [K,C/G,R,S] is. */
+wtl_kernel_density wtl_kernel_density_of(const wtl_conv_geometry *g, const float *w);
+
 /* ---- conv_sparse_plan.c, for conv_sparse.c ---- */
 
 /* The geometry that is computed: a 1x1 filter sees an image as rows of any length. */

@@ -55,10 +55,7 @@ wtl_kernel_costs wtl_kernel_costs_default(wtl_isa isa)
 
 /* ---- predictions ---- */
 
-enum {
-    FEW_IMAGES = 6, /* of a dense layer: up to so many, its weights' bytes are its cost */
-    LEAST_WINOGRAD = 32
-};
+enum { FEW_IMAGES = 6 }; /* of a dense layer: up to so many, its weights' bytes are its cost */
 /* Bytes of a dense layer's non-zero: the value and 16 bits of position; four share a position. */
 #define ROW_BYTES  6.0
 #define QUAD_BYTES (4 * 4 + 2.0)
@@ -74,8 +71,7 @@ static double dense_seconds(const wtl_kernel_costs *costs, const wtl_conv_geomet
     double weights = (double)g->k * (g->c / g->groups) * g->r * g->s;
     double flop = 2.0 * weights * g->p * g->q * batch;
     double seconds = 1e-9 * flop / costs->dense_gflops;
-    if (wtl_winograd_takes(g) && g->c / g->groups >= LEAST_WINOGRAD &&
-        g->k / g->groups >= LEAST_WINOGRAD) {
+    if (wtl_winograd_pays(g) && g->r == 3) {
         double whole = rounded_up(g->p, 4) * rounded_up(g->q, 4) / ((double)g->p * g->q);
         seconds = fmin(seconds, 1e-9 * flop * whole / costs->winograd_gflops);
     }
@@ -109,22 +105,21 @@ static double sparse_seconds(const wtl_kernel_costs *costs, const wtl_conv_geome
     return wtl_sparse_estimate(&plan, native, batch, costs);
 }
 
-wtl_kernel_choice wtl_kernel_choose(const wtl_kernel_costs *costs,
-                                    const wtl_conv_options *options, wtl_shape in,
-                                    wtl_shape out, wtl_kernel_density density, int batch)
+wtl_kernel_choice wtl_kernel_choose_for(const wtl_kernel_costs *costs,
+                                        const wtl_conv_geometry *g, wtl_kernel_density density,
+                                        int batch)
 {
-    wtl_conv_geometry g = wtl_conv_geometry_of(options, in, out);
-    double weights = (double)g.k * (g.c / g.groups) * g.r * g.s;
+    double weights = (double)g->k * (g->c / g->groups) * g->r * g->s;
     wtl_kernel_choice choice = {WTL_KERNEL_DENSE, {0}, 1};
-    if (is_streamed(&g, batch)) {
+    if (is_streamed(g, batch)) {
         for (int k = 0; k < WTL_KERNEL_COUNT; k++) {
             choice.seconds[k] = streamed_seconds(costs, weights, (wtl_kernel)k, density);
         }
     } else {
-        choice.seconds[WTL_KERNEL_DENSE] = dense_seconds(costs, &g, batch);
+        choice.seconds[WTL_KERNEL_DENSE] = dense_seconds(costs, g, batch);
         choice.seconds[WTL_KERNEL_ROWS] =
-            sparse_seconds(costs, &g, batch, WTL_SPARSE_ROWS, weights * density.weights);
-        choice.seconds[WTL_KERNEL_QUADS] = sparse_seconds(costs, &g, batch, WTL_SPARSE_QUADS,
+            sparse_seconds(costs, g, batch, WTL_SPARSE_ROWS, weights * density.weights);
+        choice.seconds[WTL_KERNEL_QUADS] = sparse_seconds(costs, g, batch, WTL_SPARSE_QUADS,
                                                           weights / WTL_QUAD * density.quads);
     }
     for (int k = 1; k < WTL_KERNEL_COUNT; k++) {
@@ -135,6 +130,37 @@ wtl_kernel_choice wtl_kernel_choose(const wtl_kernel_costs *costs,
         choice.speed_up = choice.seconds[WTL_KERNEL_DENSE] / choice.seconds[choice.kernel];
     }
     return choice;
+}
+
+wtl_kernel_choice wtl_kernel_choose(const wtl_kernel_costs *costs,
+                                    const wtl_conv_options *options, wtl_shape in,
+                                    wtl_shape out, wtl_kernel_density density, int batch)
+{
+    wtl_conv_geometry g = wtl_conv_geometry_of(options, in, out);
+    return wtl_kernel_choose_for(costs, &g, density, batch);
+}
+
+/* Quads do not reach over the end of a group; an incomplete one counts as a quad. */
+wtl_kernel_density wtl_kernel_density_of(const wtl_conv_geometry *g, const float *w)
+{
+    int filters = g->k / g->groups;
+    size_t row = (size_t)(g->c / g->groups) * (size_t)g->r * (size_t)g->s;
+    size_t weights = 0, quads = 0, all_quads = 0;
+    for (int k = 0; k < g->k;) {
+        int left = filters - k % filters, count = left < WTL_QUAD ? left : WTL_QUAD;
+        for (size_t i = 0; i < row; i++) {
+            int here = 0;
+            for (int f = 0; f < count; f++) {
+                here += w[(size_t)(k + f) * row + i] != 0.0f;
+            }
+            weights += (size_t)here;
+            quads += here > 0;
+        }
+        all_quads += row;
+        k += count;
+    }
+    return (wtl_kernel_density){(double)weights / ((double)g->k * (double)row),
+                                (double)quads / (double)all_quads};
 }
 
 double wtl_kernel_break_even(const wtl_kernel_costs *costs, const wtl_conv_options *options,

@@ -27,7 +27,6 @@ enum { WTL_BLOCK_CHANNELS = 16 };
     EACH(lrn)                                                                                  \
     EACH(batchnorm)                                                                            \
     EACH(depthwise)                                                                            \
-    EACH(elementwise)                                                                          \
     EACH(dense)                                                                                \
     EACH(sparse_dense)
 

@@ -6,6 +6,7 @@
  */
 #include "kernels/conv_kernels.h"
 #include "kernels/native_dense.h"
+#include "kernels/sparse_dense.h"
 #include "layer_ops.h"
 #include "wattle/blas.h"
 #include "wattle/threads.h"
@@ -22,6 +23,7 @@ typedef struct dense_state {
     bool bias;
     wtl_activation fused;
     const wtl_native *native;
+    wtl_sparse_dense sparse; /* of frozen weights; bytes 0: they run dense */
 } dense_state;
 
 static wtl_status dense_shape(const wtl_layer_def *def, const wtl_shape *in, int input_count,
@@ -87,6 +89,33 @@ static wtl_status dense_setup(void *self, const wtl_layer_def *def, wtl_layer_pl
     return WTL_OK;
 }
 
+/* Dense weights need no other layout. */
+static void dense_plan_frozen(void *self, const wtl_layer_run *run,
+                              const wtl_kernel_costs *costs, wtl_frozen_plan *plan)
+{
+    (void)costs;
+    dense_state *l = self;
+    l->sparse = (wtl_sparse_dense){0};
+    if (!l->native) {
+        return;
+    }
+    wtl_sparse_dense sparse =
+        wtl_sparse_dense_plan(l->native, l->k, l->d, run->n, run->value[0]);
+    if (sparse.bytes > 0 &&
+        sparse.cycles < wtl_sparse_dense_rival(l->native, l->k, l->d, run->n)) {
+        l->sparse = sparse;
+        plan->bytes = sparse.bytes;
+        plan->scratch_bytes = wtl_sparse_dense_scratch(&sparse, run->n);
+        plan->kernel = sparse.quads ? "sparse 4x1" : "sparse";
+    }
+}
+
+static void dense_freeze(const void *self, const wtl_layer_run *run, void *frozen)
+{
+    const dense_state *l = self;
+    wtl_sparse_dense_pack(&l->sparse, run->value[0], frozen);
+}
+
 /* ---- reference ---- */
 
 static void reference_forward(const dense_state *l, int n, const float *x, const float *w,
@@ -142,8 +171,13 @@ static void native_forward(const dense_state *l, const wtl_layer_run *run, const
                          .x_step = (long)run->x_image[0],
                          .y_step = (long)run->y_image,
                          .activation = l->fused};
-    wtl_native_dense_forward(l->native, run->threads, &t, x, run->value[0],
-                             l->bias ? run->value[1] : NULL, y, run->scratch);
+    const float *b = l->bias ? run->value[1] : NULL;
+    if (run->frozen) {
+        wtl_sparse_dense_forward(l->native, run->threads, run->frozen, &t, x, b, y,
+                                 run->scratch);
+        return;
+    }
+    wtl_native_dense_forward(l->native, run->threads, &t, x, run->value[0], b, y, run->scratch);
 }
 
 static void native_backward(const dense_state *l, const wtl_layer_run *run, const float *x,
@@ -279,6 +313,8 @@ const wtl_layer_ops wtl_dense_ops = {
     .params = dense_params,
     .macs = dense_macs,
     .setup = dense_setup,
+    .plan_frozen = dense_plan_frozen,
+    .freeze = dense_freeze,
     .forward = dense_forward,
     .backward = dense_backward,
 };
