@@ -7,10 +7,9 @@
  *
  * `bound` is the larger of the multiplications at the peak and the weights' bytes at the memory's
  * rate, both measured first in the same run; fractions are of it, above 1 where weights stay in a
- * cache. Sparse columns are times the
- * dense kernel's time over the sparse one's, measured in turn. Times are the best of many: other
- * work on the machine only takes away. They are the processor's for one thread, else the wall
- * clock's.
+ * cache. Sparse columns are the dense kernel's time over the sparse one's, measured in turn. Times
+ * are the best of many: other work on the machine only takes away. They are the processor's for one
+ * thread, else the wall clock's.
  */
 #define _POSIX_C_SOURCE 200809L
 #include "../common/peak.h"

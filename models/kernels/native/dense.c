@@ -39,6 +39,7 @@ enum { MOST_IMAGES = 2, SIDE_FILTERS = 4, SIDE_VECS = 2, MOST_OUT = 4 };
 
 /* What is done at a time, so that it stays in a cache; measured. */
 enum {
+    ALONE_FILTERS = 8,   /* of a single vector of images: enough sums to be under way at once */
     FILTERS = 4,         /* of a tile of dot products: a vector `four` holds their sums */
     LINE = 16,           /* floats of a cache line */
     IMAGE_BLOCK = 128,   /* images side by side */
@@ -183,7 +184,7 @@ typedef struct side {
 WTL_INLINE void side_tile(int filters, int vecs, const side *t)
 {
     const long width = vecs * LANES;
-    vec sum[SIDE_FILTERS][SIDE_VECS];
+    vec sum[ALONE_FILTERS][SIDE_VECS];
     WTL_UNROLL for (int f = 0; f < filters; f++)
     {
         WTL_UNROLL for (int v = 0; v < vecs; v++)
@@ -237,6 +238,10 @@ typedef void side_function(const side *t);
     }
 #define SIDE_NAME(vecs) {side_1_##vecs, side_most_##vecs},
 EACH_SIDE(SIDE)
+static void side_alone(const side *t)
+{
+    side_tile(ALONE_FILTERS, 1, t);
+}
 static side_function *const SIDES[][2] = {EACH_SIDE(SIDE_NAME)};
 
 /* Sums [filters, width of each tile] to y. */
@@ -264,10 +269,11 @@ static void side_block(const wtl_dense *l, int images, int filters, const float 
 {
     float sum[FILTER_BLOCK * IMAGE_BLOCK];
     wtl_panel p = panel_of(images, SIDE_VECS);
+    const int most = p.vecs == 1 ? ALONE_FILTERS : SIDE_FILTERS;
     for (long d = 0; d < l->d; d += CHUNK) {
         int many;
         for (int f = 0; f < filters; f += many) {
-            many = filters - f >= SIDE_FILTERS ? SIDE_FILTERS : 1;
+            many = filters - f >= most ? most : 1;
             side t = {.d = least(CHUNK, l->d - d),
                       .w_step = l->d,
                       .w = w + f * (long)l->d + d,
@@ -276,7 +282,11 @@ static void side_block(const wtl_dense *l, int images, int filters, const float 
                 int first = panel_begin(p, tile), vecs = panel_begin(p, tile + 1) - first;
                 t.x = panel + (first * (long)l->d + d * vecs) * LANES;
                 t.sum = sum + (first * FILTER_BLOCK + f * vecs) * LANES;
-                SIDES[vecs - 1][many > 1](&t);
+                if (many == ALONE_FILTERS) {
+                    side_alone(&t);
+                } else {
+                    SIDES[vecs - 1][many > 1](&t);
+                }
             }
         }
     }
