@@ -38,7 +38,7 @@ static void set_layers(fixture *f)
 {
     for (int i = 0; i < f->count; i++) {
         wtl_param *param = wtl_net_find_param(f->net, wtl_pricing_layer(f->pricing, i).weight);
-        f->layers[i] = (wtl_method_layer){param, param->count, 1, wtl_mask_kept(param)};
+        f->layers[i] = wtl_method_layer_of(f->net, param, WTL_GRANULARITY_WEIGHT);
     }
 }
 
@@ -603,11 +603,11 @@ static void a_kept_zero_stays_before_a_pruned_one(void **state)
     memcpy(param->value, values, sizeof values);
     memcpy(param->mask, mask, sizeof mask);
     set_layers(&f);
-    assert_ok(wtl_keep_largest(&f.layers[0], 4, NULL));
+    assert_ok(wtl_keep_best(&f.context, 0, NULL, 4, NULL));
     assert_memory_equal(param->mask, want, sizeof want);
     /* Without a mask, too. */
     wtl_mask_free(param);
-    assert_ok(wtl_keep_largest(&f.layers[0], 4, NULL));
+    assert_ok(wtl_keep_best(&f.context, 0, NULL, 4, NULL));
     assert_int_equal(wtl_mask_kept(param), 4);
     assert_true(wtl_mask_keeps(param, 0));
     assert_false(wtl_mask_keeps(param, 1));

@@ -292,14 +292,17 @@ static void cholesky_and_svd_solve_what_they_should(void **state)
 {
     (void)state;
     double a[9] = {4, 2, 0, NAN, 5, 3, NAN, NAN, 6}, b[3] = {8, 21, 24}; /* x = 1 2 3 */
-    a[3] = a[6] = a[7] = 99; /* the lower triangle is not read */
-    assert_true(wtl_lapack_cholesky(3, a, b));
+    a[3] = a[6] = a[7] = 99;        /* the lower triangle is not read */
+    double other[3] = {16, 42, 48}; /* twice that */
+    assert_true(wtl_lapack_cholesky(3, a));
+    wtl_lapack_solve(3, a, b);
+    wtl_lapack_solve(3, a, other);
     for (int i = 0; i < 3; i++) {
         assert_close(b[i], i + 1, 1e-14);
+        assert_close(other[i], 2 * (i + 1), 1e-14);
     }
-    double indefinite[4] = {1, 2, 0, 1}, c[2] = {3, 3};
-    assert_false(wtl_lapack_cholesky(2, indefinite, c));
-    assert_true(c[0] == 3 && c[1] == 3);
+    double indefinite[4] = {1, 2, 0, 1};
+    assert_false(wtl_lapack_cholesky(2, indefinite));
     double singular[4] = {1, 1, 99, 1}, d[2] = {4, 4}; /* x + y = 4: the shortest is 2 2 */
     assert_ok(wtl_lapack_svd(2, singular, d));
     assert_close(d[0], 2, 1e-14);
