@@ -218,22 +218,30 @@ static size_t kept_at(double sparsity, const wtl_param *param, const wtl_block_s
     return wtl_stock_at_most(stock, kept);
 }
 
-static wtl_status scan_row(wtl_sense_row *row, judgement *latest, size_t *latest_kept,
-                           wtl_param *param, const wtl_blocks *blocks, const scan *s,
-                           wtl_error *err)
+/* A layer under scan. */
+typedef struct subject {
+    wtl_param *param;
+    saved old;
+    wtl_blocks blocks;
+    wtl_block_stock stock; /* as it came */
+    judgement latest;      /* of latest_kept weights */
+    size_t latest_kept;
+} subject;
+
+static wtl_status scan_row(wtl_sense_row *row, subject *u, const scan *s, wtl_error *err)
 {
     wtl_status status = WTL_OK;
-    if (row->kept != *latest_kept) {
-        /* From the weights that the row before left: the largest of them are the largest. */
-        status = wtl_blocks_keep(param, blocks, NULL, row->kept, err);
+    if (row->kept != u->latest_kept) {
+        restore(u->param, &u->old); /* a row does not depend on those before it */
+        status = wtl_blocks_keep(u->param, &u->blocks, NULL, row->kept, err);
         if (status == WTL_OK) {
-            status = judge(latest, s, err);
+            status = judge(&u->latest, s, err);
         }
-        *latest_kept = row->kept;
+        u->latest_kept = row->kept;
     }
-    row->top1 = latest->top1;
-    row->top5 = latest->top5;
-    row->loss = latest->loss;
+    row->top1 = u->latest.top1;
+    row->top5 = u->latest.top5;
+    row->loss = u->latest.loss;
     return status;
 }
 
@@ -242,28 +250,28 @@ static wtl_status scan_layer(wtl_sense_row *rows, wtl_param *param, const scan *
                              int total, wtl_error *err)
 {
     const wtl_sense_options *options = s->options;
-    saved old;
-    wtl_status status = save(&old, param, err);
+    subject u = {.param = param,
+                 .blocks = wtl_blocks_of(options->granularity, s->net, param),
+                 .latest = s->untouched,
+                 .latest_kept = wtl_mask_kept(param)};
+    u.stock = wtl_blocks_kept(&u.blocks, param->mask);
+    wtl_status status = save(&u.old, param, err);
     if (status != WTL_OK) {
         return status;
     }
-    size_t latest_kept = wtl_mask_kept(param);
-    wtl_blocks blocks = wtl_blocks_of(options->granularity, s->net, param);
-    wtl_block_stock stock = wtl_blocks_kept(&blocks, param->mask);
-    judgement latest = s->untouched;
     for (int i = 0; i < options->sparsity_count && status == WTL_OK; i++) {
         double sparsity = options->sparsities[i];
         rows[i] = (wtl_sense_row){.parameter = param->name,
                                   .sparsity = sparsity,
                                   .weights = param->count,
-                                  .kept = kept_at(sparsity, param, &stock)};
-        status = scan_row(&rows[i], &latest, &latest_kept, param, &blocks, s, err);
+                                  .kept = kept_at(sparsity, param, &u.stock)};
+        status = scan_row(&rows[i], &u, s, err);
         if (status == WTL_OK && options->progress) {
             options->progress(options->context, done + i + 1, total);
         }
     }
-    restore(param, &old);
-    free_saved(&old);
+    restore(param, &u.old);
+    free_saved(&u.old);
     return status;
 }
 
