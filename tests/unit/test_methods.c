@@ -680,6 +680,13 @@ static void global_has_one_threshold_for_blocks(void **state)
     }
     tear_down(&f);
 
+    /* Down to d's 12.5, 40 weights, it is 56; c's 12 would make it 72 and ends the row. Too
+     * little is left for a block of c, so d gets it, although c's would be the dearer one. */
+    set_up_blocks(&f);
+    prune_to(&f, "magnitude-global", 64);
+    assert_kept(&f, 4, 48);
+    tear_down(&f);
+
     /* At 31 c's 16 ends the row, at 16 of d; 15 are left, 16 is c's price. Given back is in d:
      * c's block does not fit, d's next do, 4 weights a time, and 2 at the end. */
     set_up_blocks(&f);

@@ -1,12 +1,14 @@
 #include "tiny_run.h"
 #include "wtl_test.h"
 
+#include "prune/run/session.h"
 #include "wattle/checkpoint.h"
 #include "wattle/evaluate.h"
 #include "wattle/file.h"
 #include "wattle/mask.h"
 #include "wattle/memory.h"
 #include "wattle/prune.h"
+#include "wattle/sense.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -429,6 +431,69 @@ static void a_run_in_blocks_that_was_stopped_goes_on_to_the_same_bytes(void **st
     }
 }
 
+enum { KINDS = 5, LEVELS = KINDS * WTL_SENSE_LEVELS };
+
+/* s.net := what magnitude-sensitivity leaves with a scan of that granularity. */
+static void prune_by_scan(wtl_session *s, const wtl_prune_options *o, wtl_granularity scan)
+{
+    static const wtl_prune_hooks none;
+    double lost[LEVELS];
+    wtl_param *params[KINDS];
+    wtl_energy_now energy;
+    wtl_sense sense;
+    wtl_prune_options resolved = *o;
+    const wtl_sense_options how = {.granularity = scan};
+    assert_ok(wtl_prune_resolve(&resolved, NULL));
+    assert_ok(wtl_session_open(s, &resolved, resolved.checkpoint, &none, NULL));
+    assert_ok(wtl_session_measure(s, false, &energy, NULL));
+    assert_int_equal(s->layer_count, KINDS);
+    for (int i = 0; i < KINDS; i++) {
+        params[i] = wtl_net_find_param(s->probe, s->layers[i].param->name);
+    }
+    assert_ok(wtl_sense_scan(&sense, s->probe, params, KINDS, &s->search, &how, NULL));
+    for (int i = 0; i < LEVELS; i++) {
+        lost[i] = sense.rows[i - i % WTL_SENSE_LEVELS].top1 - sense.rows[i].top1;
+    }
+    const wtl_method_context context = {.net = s->net,
+                                        .pricing = s->pricing,
+                                        .layers = s->layers,
+                                        .goal_energy = o->target_energy * energy.search,
+                                        .options = &s->options.how,
+                                        .sensitivity = lost};
+    assert_ok(s->method->prune(&context, NULL));
+    wtl_sense_clear(&sense);
+}
+
+static void the_scan_of_a_run_goes_by_its_blocks(void **state)
+{
+    (void)state;
+    wtl_prune_options o = block_options("magnitude-sensitivity");
+    o.rounds = 1;
+    o.epochs = o.final_epochs = 0;
+    assert_ok(go("blocks-scan", &o, false, NULL, NULL, NULL));
+    for (int scan = WTL_GRANULARITY_WEIGHT; scan <= WTL_GRANULARITY_4X1; scan++) {
+        wtl_session s = {.rounds = 0};
+        bool same = true;
+        prune_by_scan(&s, &o, (wtl_granularity)scan);
+        float *masks[KINDS];
+        for (int i = 0; i < KINDS; i++) { /* the run's take their place */
+            masks[i] = s.layers[i].param->mask;
+            s.layers[i].param->mask = NULL;
+        }
+        assert_ok(wtl_mask_load(s.net, wtl_tiny_path("blocks-scan", "masks.npz"), NULL));
+        for (int i = 0; i < KINDS; i++) {
+            const wtl_param *param = s.layers[i].param;
+            for (size_t k = 0; k < param->count; k++) {
+                bool kept = !masks[i] || masks[i][k] != 0.0f;
+                same = same && kept == wtl_mask_keeps(param, k);
+            }
+            wtl_free(masks[i]);
+        }
+        assert_int_equal(same, scan == WTL_GRANULARITY_4X1);
+        wtl_session_close(&s);
+    }
+}
+
 static void replace_in_config(const char *run, const char *was, const char *is)
 {
     char path[512];
@@ -544,6 +609,7 @@ int main(void)
         WTL_TEST(what_makes_no_sense_is_refused_and_nothing_written),
         WTL_TEST(every_method_prunes_in_blocks_to_the_end),
         WTL_TEST(a_run_in_blocks_that_was_stopped_goes_on_to_the_same_bytes),
+        WTL_TEST(the_scan_of_a_run_goes_by_its_blocks),
         WTL_TEST(a_run_is_not_resumed_with_another_granularity),
         WTL_TEST(single_weights_that_are_pruned_are_no_blocks),
         WTL_TEST(limits_and_a_harder_goal_hold_in_blocks),

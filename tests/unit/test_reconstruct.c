@@ -583,6 +583,37 @@ static void the_block_comes_back_that_helps_four_filters_most(void **state)
 }
 
 /* A matrix that filters share changes no bit: alone, every filter has one of its own. */
+/* Seven filters, 4 + 3. 36 weights of 70 are 5 blocks in both bands and one weight, which no block
+ * makes up: 4 in both, and two blocks of 4 come back. */
+static void more_is_removed_where_blocks_cannot_make_up_the_rest(void **state)
+{
+    (void)state;
+    enum { K = 7, M = 10, N = 20 };
+    const wtl_layer_def layer = {
+        .name = layer_name, .kind = WTL_LAYER_DENSE, .as.dense = {.out = K}};
+    const wtl_moments_options options = {
+        .images = N, .form = WTL_MOMENTS_DUAL, .keep_samples = true};
+    const wtl_reconstruct_options blocks = {.granularity = WTL_GRANULARITY_4X1,
+                                            .overshoot = -1.0};
+    float x[N * M], w[K * M], mask[K * M];
+    wtl_moments *mo;
+    wtl_reconstruct_report report;
+    wtl_fill_random(x, N * M, 1);
+    wtl_fill_random(w, K * M, 2);
+    for (int i = 0; i < K * M; i++) {
+        mask[i] = 1.0f;
+    }
+    assert_ok(wtl_moments_create(&mo, &layer, (wtl_shape){M, 1, 1}, &options, NULL));
+    assert_ok(wtl_moments_add_inputs(mo, N, x, x, w, NULL));
+    assert_ok(wtl_reconstruct_select(mo, w, mask, 36, &blocks, &report, NULL));
+    assert_int_equal(count(mask, K * M), 36);
+    assert_int_equal(count(mask, M), 6);
+    assert_int_equal(count(mask + 4 * M, M), 4);
+    assert_int_equal(report.removed, 42);
+    assert_int_equal(report.restored, 8);
+    wtl_moments_free(mo);
+}
+
 static void neighbours_of_one_pattern_are_fitted_as_if_alone(void **state)
 {
     (void)state;
@@ -843,6 +874,7 @@ int main(void)
         WTL_TEST(removing_and_restoring_follow_the_literal_algorithm),
         WTL_TEST(blocks_are_removed_and_restored_by_it_too),
         WTL_TEST(the_block_comes_back_that_helps_four_filters_most),
+        WTL_TEST(more_is_removed_where_blocks_cannot_make_up_the_rest),
         WTL_TEST(neighbours_of_one_pattern_are_fitted_as_if_alone),
         WTL_TEST(keeping_every_weight_is_the_identity),
         WTL_TEST(primal_and_dual_forms_agree),
