@@ -118,10 +118,10 @@ static int costliest_that_fits(const wtl_method_context *c, size_t *kept)
     int found = -1;
     double most = -INFINITY;
     for (int i = 0; i < wtl_pricing_count(c->pricing); i++) {
-        if (kept[i] >= c->layers[i].most) {
+        size_t next = next_more(&c->layers[i], kept[i]);
+        if (kept[i] >= c->layers[i].most || next > c->layers[i].most) {
             continue;
         }
-        size_t next = next_more(&c->layers[i], kept[i]);
         double step = wtl_pricing_cost(c->pricing, i, (double)next) -
                       wtl_pricing_cost(c->pricing, i, (double)kept[i]);
         if (step > most && one_more_fits(c, kept, i)) {
