@@ -221,7 +221,7 @@ static bool make_job(job *j)
     j->packed =
         wtl_alloc(greater(wtl_direct_packed(&j->direct.forward), wtl_winograd_pack_floats(g)),
                   sizeof *j->packed);
-    j->scratch = wtl_alloc(greater(wtl_direct_scratch(&j->direct, 1, false) * sizeof(float),
+    j->scratch = wtl_alloc(greater(wtl_direct_scratch(&j->direct, false) * sizeof(float),
                                    wtl_winograd_scratch(g, 1, 1, false)),
                            1);
     if (!j->x || !j->y || !j->stream || !j->starts || !j->short_starts || !j->entries ||
