@@ -135,7 +135,7 @@ static double ns_of_panel(const wtl_conv_sparse *p, const wtl_sparse_layout *l, 
     int channels = l->channels < p->group_channels ? l->channels : p->group_channels;
     double turned = (double)rounded_up(channels, BLOCK) * (double)rounded_up(g->w, lanes);
     double copied = (double)g->s * channels * (double)rounded_up(g->q, lanes);
-    /* Written to the second level, values take twice as long. */
+    /* Written to the second level, values take several times as long. */
     double far = 4.0 * (double)l->panel_floats > NEAR_BYTES ? 2.0 : 1.0;
     return lines * (turned * costs->turn_ns + far * copied * costs->copy_ns + costs->call_ns);
 }
