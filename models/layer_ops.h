@@ -54,6 +54,7 @@ typedef struct wtl_layer_plan {
     /* Filled in by setup(): */
     size_t scratch_bytes; /* working memory, shared between layers, contents not kept */
     size_t saved_bytes;   /* kept from forward to backward (argmax, batch statistics, ...) */
+    bool passes_gradient; /* backward applies the fused activation's gradient itself */
     const char *kernel;   /* static text for `wattle info --kernels`; NULL: the kind's word */
 } wtl_layer_plan;
 
@@ -123,7 +124,7 @@ typedef struct wtl_layer_ops {
     void (*forward)(const void *state, const wtl_layer_run *run, const float *const *x,
                     float *y);
     /* Overwrites dx[i] unless it is NULL; adds to run->gradient. dy has the fused
-     * activation's gradient applied already. */
+     * activation's gradient applied already, unless plan.passes_gradient. */
     void (*backward)(const void *state, const wtl_layer_run *run, const float *const *x,
                      const float *y, const float *dy, float *const *dx);
 } wtl_layer_ops;

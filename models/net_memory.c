@@ -109,7 +109,8 @@ static int last_use(const wtl_net *net, int layer)
     const wtl_node *own = &net->nodes[place->node];
     bool head = net->def->layers[layer].kind == WTL_LAYER_SOFTMAX ||
                 layer == net->places[net->main_layer].home;
-    if (own->backward && (own->ops->needs_y || place->fused != WTL_ACTIVATION_NONE)) {
+    bool masked = place->fused != WTL_ACTIVATION_NONE && !own->plan.passes_gradient;
+    if (own->backward && (own->ops->needs_y || masked)) {
         last = backward_time(net, place->node);
     }
     for (int e = place->node + 1; e < net->node_count; e++) {

@@ -75,7 +75,7 @@ static void backward_node(wtl_net *net, wtl_node *node, int n)
 {
     wtl_layer_run run = wtl_net_run_of(net, node, n, true, 0);
     run.scratch = node->scratch[1];
-    if (node->plan.fused != WTL_ACTIVATION_NONE) {
+    if (node->plan.fused != WTL_ACTIVATION_NONE && !node->plan.passes_gradient) {
         size_t count = node->blocked_out ? wtl_blocked_count(node->plan.out)
                                          : wtl_shape_count(node->plan.out);
         wtl_activation_gradient_maps(run.threads, n, count, node->y, run.y_image, node->dy,

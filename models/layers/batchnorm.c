@@ -83,7 +83,7 @@ static bool batchnorm_blocks(const wtl_layer_def *def, const wtl_shape *in, int 
 enum {
     B = WTL_BLOCK_CHANNELS,
     PLANE_SUMS = 2 * B,   /* doubles of a plane: two sums a channel */
-    BLOCK_FACTORS = 4 * B /* floats of a block: up to four factors a channel */
+    BLOCK_FACTORS = 3 * B /* floats of a block: three factors a channel */
 };
 
 /* The sums of every plane, then the factors of every block. */
@@ -93,6 +93,7 @@ static wtl_status blocked_setup(batchnorm_state *state, wtl_layer_plan *plan, wt
     state->blocks = wtl_blocks_of(state->c);
     state->in_blocks = plan->native->batchnorm;
     plan->kernel = "in blocks";
+    plan->passes_gradient = true;
     if (!wtl_mul((size_t)state->blocks, (size_t)plan->batch, &planes) ||
         !wtl_mul(planes, PLANE_SUMS * sizeof(double), &sums) ||
         !wtl_add(sums, (size_t)state->blocks * BLOCK_FACTORS * sizeof(float),
@@ -115,7 +116,7 @@ static wtl_status batchnorm_setup(void *self, const wtl_layer_def *def, wtl_laye
         .fused = plan->fused,
     };
     if (plan->training) {
-        plan->saved_bytes = 2 * (size_t)state->c * sizeof(float);
+        plan->saved_bytes = 3 * (size_t)state->c * sizeof(float);
     }
     return plan->blocked_in ? blocked_setup(state, plan, err) : WTL_OK;
 }
@@ -295,8 +296,16 @@ static line line_of_batch(const batchnorm_state *state, const wtl_layer_run *run
         blend(running_var(state, run) + c, momentum, variance * count / (count - 1.0));
     }
     double weight = state->affine ? run->value[0][c] : 1.0;
+    saved[2 * state->c + c] = (float)(weight * inverse);
     return (line){(float)centre, (float)(weight * inverse),
                   state->affine ? run->value[1][c] : 0.0f};
+}
+
+/* The same again, in the backward pass. */
+static line line_of_saved(const batchnorm_state *state, const wtl_layer_run *run, int c)
+{
+    const float *saved = run->saved;
+    return (line){saved[c], saved[2 * state->c + c], state->affine ? run->value[1][c] : 0.0f};
 }
 
 static line running_line(const batchnorm_state *state, const wtl_layer_run *run, int c)
@@ -370,7 +379,7 @@ typedef struct blocked_job {
     const float *x, *dy;
     float *out;     /* y or dx; NULL: no sweep */
     double *sums;   /* [n,blocks,2,B]; in images' order, whatever the threads */
-    float *factors; /* [blocks,4,B]; of lanes without a channel 0 */
+    float *factors; /* [blocks,3,B]; of lanes without a channel 0 */
 } blocked_job;
 
 typedef struct blocked_steps {
@@ -448,18 +457,33 @@ static void forward_sweep(const blocked_job *job, long plane)
                                      job->out + plane_at(job, plane, job->run->y_image));
 }
 
+/* How y was made of x: mean, factor, bias. */
+static wtl_batchnorm_forward forward_of(const blocked_job *job, float *made)
+{
+    return (wtl_batchnorm_forward){made, made + B, made + 2 * B, job->state->fused};
+}
+
+static void fill_forward(const blocked_job *job, long plane, float made[3 * B])
+{
+    int block = (int)(plane % job->state->blocks);
+    for (int j = 0; j < B; j++) {
+        int c = block * B + j;
+        line by = c < job->state->c ? line_of_saved(job->state, job->run, c) : (line){0};
+        made[j] = by.mean;
+        made[B + j] = by.factor;
+        made[2 * B + j] = by.bias;
+    }
+}
+
 static void backward_sum(const blocked_job *job, long plane)
 {
-    const float *saved = job->run->saved;
-    int block = (int)(plane % job->state->blocks);
-    float mean[B];
-    for (int j = 0; j < B; j++) {
-        mean[j] = block * B + j < job->state->c ? saved[block * B + j] : 0.0f;
-    }
+    float made[3 * B];
+    fill_forward(job, plane, made);
+    wtl_batchnorm_forward f = forward_of(job, made);
     double *sums = job->sums + (size_t)plane * PLANE_SUMS;
     job->state->in_blocks->products(
         job->state->pixels, job->x + plane_at(job, plane, job->run->x_image[0]),
-        job->dy + plane_at(job, plane, job->run->dy_image), mean, sums, sums + B);
+        job->dy + plane_at(job, plane, job->run->dy_image), &f, sums, sums + B);
 }
 
 static void backward_settle(const blocked_job *job, int block)
@@ -472,21 +496,22 @@ static void backward_settle(const blocked_job *job, int block)
             by = line_of_gradient(job->state, job->run, c, total(job, block, j),
                                   total(job, block, B + j));
         }
-        factors[j] = by.mean;
-        factors[B + j] = by.dy_mean;
-        factors[2 * B + j] = by.slope;
-        factors[3 * B + j] = by.factor;
+        factors[j] = by.dy_mean;
+        factors[B + j] = by.slope;
+        factors[2 * B + j] = by.factor;
     }
 }
 
 static void backward_sweep(const blocked_job *job, long plane)
 {
     const float *factors = factors_of(job, plane);
-    job->state->in_blocks->combine(job->state->pixels,
-                                   job->x + plane_at(job, plane, job->run->x_image[0]),
-                                   job->dy + plane_at(job, plane, job->run->dy_image), factors,
-                                   factors + B, factors + 2 * B, factors + 3 * B,
-                                   job->out + plane_at(job, plane, job->run->dx_image[0]));
+    float made[3 * B];
+    fill_forward(job, plane, made);
+    wtl_batchnorm_forward f = forward_of(job, made);
+    job->state->in_blocks->combine(
+        job->state->pixels, job->x + plane_at(job, plane, job->run->x_image[0]),
+        job->dy + plane_at(job, plane, job->run->dy_image), &f, factors, factors + B,
+        factors + 2 * B, job->out + plane_at(job, plane, job->run->dx_image[0]));
 }
 
 /* A thread takes whole blocks: what is swept last was summed last, so it is swept first, from

@@ -462,6 +462,16 @@ void wtl_harness_check_gradients(const wtl_layer_case *c, double step, double to
     wtl_harness_free(h);
 }
 
+/* As a net does before backward. */
+static void pass_activation(wtl_layer_harness *h)
+{
+    for (size_t i = 0; i < h->y_count; i++) {
+        bool flat = h->is.fused != WTL_ACTIVATION_NONE && !(h->y[i] > 0.0f);
+        flat = flat || (h->is.fused == WTL_ACTIVATION_RELU6 && !(h->y[i] < 6.0f));
+        h->dy[i] = flat && !h->plan.passes_gradient ? 0.0f : h->dy[i];
+    }
+}
+
 /* One layer, run once; gradients start at random values. */
 static wtl_layer_harness *run_once(const wtl_layer_case *c)
 {
@@ -473,6 +483,7 @@ static wtl_layer_harness *run_once(const wtl_layer_case *c)
     }
     wtl_harness_forward(h);
     if (h->is.training) {
+        pass_activation(h);
         wtl_harness_backward(h);
     }
     return h;

@@ -99,25 +99,54 @@ static void moments(long pixels, const float *x, double *sum, double *square)
     store(squares[0], squares[1], square);
 }
 
-static void products(long pixels, const float *x, const float *dy, const float *mean,
-                     double *sum, double *product)
+/* dy of a pixel behind the activation. */
+WTL_INLINE block passed(block x, block dy, block centre, block scale, block shift,
+                        wtl_activation activation)
+{
+    return block_passed(block_fma(block_sub(x, centre), scale, shift), dy, activation);
+}
+
+WTL_INLINE void products_by(long pixels, const float *x, const float *dy,
+                            const wtl_batchnorm_forward *f, wtl_activation activation,
+                            double *sum, double *product)
 {
     sums all[2] = {no_sums(), no_sums()}, with_x[2] = {no_sums(), no_sums()};
-    const block centre = block_load(mean);
+    const block centre = block_load(f->mean), scale = block_load(f->factor);
+    const block shift = block_load(f->bias);
     long i = 0;
     for (; i + 2 <= pixels; i += 2, x += 2 * WTL_BLOCK, dy += 2 * WTL_BLOCK) {
-        block a = block_load(dy), b = block_load(dy + WTL_BLOCK);
-        add(&all[0], a);
-        add(&with_x[0], block_mul(a, block_sub(block_load(x), centre)));
-        add(&all[1], b);
-        add(&with_x[1], block_mul(b, block_sub(block_load(x + WTL_BLOCK), centre)));
+        UNROLL for (int j = 0; j < 2; j++)
+        {
+            block value = block_load(x + j * WTL_BLOCK),
+                  gradient = block_load(dy + j * WTL_BLOCK);
+            gradient = passed(value, gradient, centre, scale, shift, activation);
+            add(&all[j], gradient);
+            add(&with_x[j], block_mul(gradient, block_sub(value, centre)));
+        }
     }
     if (i < pixels) {
-        add(&all[0], block_load(dy));
-        add(&with_x[0], block_mul(block_load(dy), block_sub(block_load(x), centre)));
+        block value = block_load(x);
+        block gradient = passed(value, block_load(dy), centre, scale, shift, activation);
+        add(&all[0], gradient);
+        add(&with_x[0], block_mul(gradient, block_sub(value, centre)));
     }
     store(all[0], all[1], sum);
     store(with_x[0], with_x[1], product);
+}
+
+static void products(long pixels, const float *x, const float *dy,
+                     const wtl_batchnorm_forward *f, double *sum, double *product)
+{
+    switch (f->activation) { /* constants, so that each is one plain loop */
+    case WTL_ACTIVATION_RELU:
+        products_by(pixels, x, dy, f, WTL_ACTIVATION_RELU, sum, product);
+        break;
+    case WTL_ACTIVATION_RELU6:
+        products_by(pixels, x, dy, f, WTL_ACTIVATION_RELU6, sum, product);
+        break;
+    default:
+        products_by(pixels, x, dy, f, WTL_ACTIVATION_NONE, sum, product);
+    }
 }
 
 WTL_INLINE void normalise_by(long pixels, const float *x, const float *mean,
@@ -146,16 +175,37 @@ static void normalise(long pixels, const float *x, const float *mean, const floa
     }
 }
 
-static void combine(long pixels, const float *x, const float *dy, const float *mean,
-                    const float *dy_mean, const float *slope, const float *factor, float *dx)
+WTL_INLINE void combine_by(long pixels, const float *x, const float *dy,
+                           const wtl_batchnorm_forward *f, wtl_activation activation,
+                           const float *dy_mean, const float *slope, const float *scale,
+                           float *dx)
 {
-    const block centre = block_load(mean), dy_centre = block_load(dy_mean);
+    const block centre = block_load(f->mean), factor = block_load(f->factor);
+    const block shift = block_load(f->bias), dy_centre = block_load(dy_mean);
     const block along = block_sub(block_all(0.0f), block_load(slope));
-    const block scale = block_load(factor);
+    const block by = block_load(scale);
     for (long i = 0; i < pixels; i++, x += WTL_BLOCK, dy += WTL_BLOCK, dx += WTL_BLOCK) {
-        block rest = block_sub(block_load(dy), dy_centre);
-        rest = block_fma(block_sub(block_load(x), centre), along, rest);
-        block_store(dx, block_mul(scale, rest));
+        block value = block_load(x);
+        block rest = passed(value, block_load(dy), centre, factor, shift, activation);
+        rest = block_sub(rest, dy_centre);
+        rest = block_fma(block_sub(value, centre), along, rest);
+        block_store(dx, block_mul(by, rest));
+    }
+}
+
+static void combine(long pixels, const float *x, const float *dy,
+                    const wtl_batchnorm_forward *f, const float *dy_mean, const float *slope,
+                    const float *scale, float *dx)
+{
+    switch (f->activation) {
+    case WTL_ACTIVATION_RELU:
+        combine_by(pixels, x, dy, f, WTL_ACTIVATION_RELU, dy_mean, slope, scale, dx);
+        break;
+    case WTL_ACTIVATION_RELU6:
+        combine_by(pixels, x, dy, f, WTL_ACTIVATION_RELU6, dy_mean, slope, scale, dx);
+        break;
+    default:
+        combine_by(pixels, x, dy, f, WTL_ACTIVATION_NONE, dy_mean, slope, scale, dx);
     }
 }
 

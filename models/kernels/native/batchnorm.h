@@ -8,18 +8,25 @@
 
 #include "wattle/net.h"
 
+/* How y was made: by it dy passes the fused activation's gradient, without a look at y. */
+typedef struct wtl_batchnorm_forward {
+    const float *mean, *factor, *bias; /* as normalise() had them */
+    wtl_activation activation;
+} wtl_batchnorm_forward;
+
 typedef struct wtl_batchnorm_kernels {
     /* Sums of x and of x^2. */
     void (*moments)(long pixels, const float *x, double *sum, double *square);
     /* y = activation((x - mean) * factor + bias) */
     void (*normalise)(long pixels, const float *x, const float *mean, const float *factor,
                       const float *bias, wtl_activation activation, float *y);
-    /* Sums of dy and of dy * (x - mean). */
-    void (*products)(long pixels, const float *x, const float *dy, const float *mean,
-                     double *sum, double *product);
-    /* dx = factor * (dy - dy_mean - slope * (x - mean)) */
-    void (*combine)(long pixels, const float *x, const float *dy, const float *mean,
-                    const float *dy_mean, const float *slope, const float *factor, float *dx);
+    /* Sums of dy and of dy * (x - mean); dy counts where `f` lets it pass. */
+    void (*products)(long pixels, const float *x, const float *dy,
+                     const wtl_batchnorm_forward *f, double *sum, double *product);
+    /* dx = scale * (dy - dy_mean - slope * (x - mean)); likewise. */
+    void (*combine)(long pixels, const float *x, const float *dy,
+                    const wtl_batchnorm_forward *f, const float *dy_mean, const float *slope,
+                    const float *scale, float *dx);
 } wtl_batchnorm_kernels;
 
 #endif

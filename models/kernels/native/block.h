@@ -89,6 +89,25 @@ WTL_INLINE vec vec_activated(vec v, wtl_activation activation)
     return activation == WTL_ACTIVATION_RELU6 ? vec_min(vec_all(6.0f), v) : v;
 }
 
+/* `value` where the activation that would make y of `before` is not flat, else 0. */
+WTL_INLINE vec vec_passed(vec before, vec value, wtl_activation activation)
+{
+    if (activation != WTL_ACTIVATION_NONE) {
+        value = vec_where_less(vec_zero(), before, value);
+    }
+    return activation == WTL_ACTIVATION_RELU6 ? vec_where_less(before, vec_all(6.0f), value)
+                                              : value;
+}
+
+WTL_INLINE block block_passed(block before, block value, wtl_activation activation)
+{
+    EACH_VEC
+    {
+        value.of[v_] = vec_passed(before.of[v_], value.of[v_], activation);
+    }
+    return value;
+}
+
 WTL_INLINE block block_activated(block b, wtl_activation activation)
 {
     EACH_VEC

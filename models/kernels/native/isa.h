@@ -67,6 +67,10 @@ WTL_INLINE vec vec_min(vec a, vec b)
 {
     return _mm512_min_ps(a, b);
 }
+WTL_INLINE vec vec_where_less(vec a, vec b, vec value) /* value where a < b, else 0 */
+{
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), value);
+}
 #elif defined WTL_FOR_AVX2
 WTL_INLINE vec vec_zero(void)
 {
@@ -95,6 +99,10 @@ WTL_INLINE vec vec_max(vec a, vec b)
 WTL_INLINE vec vec_min(vec a, vec b)
 {
     return _mm256_min_ps(a, b);
+}
+WTL_INLINE vec vec_where_less(vec a, vec b, vec value)
+{
+    return _mm256_and_ps(_mm256_cmp_ps(a, b, _CMP_LT_OQ), value);
 }
 #else
 WTL_INLINE vec vec_zero(void)
@@ -126,6 +134,10 @@ WTL_INLINE vec vec_max(vec a, vec b)
 WTL_INLINE vec vec_min(vec a, vec b)
 {
     return (vec)(((lane4i)(a < b) & (lane4i)a) | (~(lane4i)(a < b) & (lane4i)b));
+}
+WTL_INLINE vec vec_where_less(vec a, vec b, vec value)
+{
+    return (vec)((lane4i)(a < b) & (lane4i)value);
 }
 #endif
 
