@@ -99,6 +99,9 @@ static void moments(long pixels, const float *x, double *sum, double *square)
     store(squares[0], squares[1], square);
 }
 
+/* Nothing cancels in the sums of gradients, so that short runs may be summed in float. */
+enum { RUN = 8 };
+
 /* dy of a pixel behind the activation. */
 WTL_INLINE block passed(block x, block dy, block centre, block scale, block shift,
                         wtl_activation activation)
@@ -110,28 +113,23 @@ WTL_INLINE void products_by(long pixels, const float *x, const float *dy,
                             const wtl_batchnorm_forward *f, wtl_activation activation,
                             double *sum, double *product)
 {
-    sums all[2] = {no_sums(), no_sums()}, with_x[2] = {no_sums(), no_sums()};
+    sums all = no_sums(), with_x = no_sums();
     const block centre = block_load(f->mean), scale = block_load(f->factor);
     const block shift = block_load(f->bias);
-    long i = 0;
-    for (; i + 2 <= pixels; i += 2, x += 2 * WTL_BLOCK, dy += 2 * WTL_BLOCK) {
-        UNROLL for (int j = 0; j < 2; j++)
-        {
-            block value = block_load(x + j * WTL_BLOCK),
-                  gradient = block_load(dy + j * WTL_BLOCK);
+    for (long i = 0; i < pixels; i += RUN) {
+        block run = block_all(0.0f), run_with_x = block_all(0.0f);
+        long end = i + RUN < pixels ? i + RUN : pixels;
+        for (long j = i; j < end; j++, x += WTL_BLOCK, dy += WTL_BLOCK) {
+            block value = block_load(x), gradient = block_load(dy);
             gradient = passed(value, gradient, centre, scale, shift, activation);
-            add(&all[j], gradient);
-            add(&with_x[j], block_mul(gradient, block_sub(value, centre)));
+            run = block_add(run, gradient);
+            run_with_x = block_fma(gradient, block_sub(value, centre), run_with_x);
         }
+        add(&all, run);
+        add(&with_x, run_with_x);
     }
-    if (i < pixels) {
-        block value = block_load(x);
-        block gradient = passed(value, block_load(dy), centre, scale, shift, activation);
-        add(&all[0], gradient);
-        add(&with_x[0], block_mul(gradient, block_sub(value, centre)));
-    }
-    store(all[0], all[1], sum);
-    store(with_x[0], with_x[1], product);
+    store(all, no_sums(), sum);
+    store(with_x, no_sums(), product);
 }
 
 static void products(long pixels, const float *x, const float *dy,
