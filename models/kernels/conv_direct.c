@@ -387,6 +387,7 @@ typedef struct correlation {
     const float *add; /* NULL, or like out */
     wtl_map out;
     wtl_activation activation;
+    bool stream; /* out is larger than the caches */
 } correlation;
 
 static wtl_tile tile_of(const correlation *c, const window *v, const wtl_direct_axis *ah,
@@ -398,6 +399,7 @@ static wtl_tile tile_of(const correlation *c, const window *v, const wtl_direct_
                   .pixel_step = (long)aw->in_step * v->pixel,
                   .y_pixel_step = (long)aw->step * B,
                   .y_block_step = (long)pass->p * pass->q * B,
+                  .stream = c->stream,
                   .activation = c->activation,
                   .rows = ah->taps};
     if (pass->plain) {
@@ -522,9 +524,10 @@ static void run_unit(const correlation *c, const position *u, int part, int part
     }
 }
 
-static void correlate(const correlation *c, int n, int threads, float *scratch)
+static void correlate(correlation *c, int n, int threads, float *scratch)
 {
     const wtl_direct_pass *pass = c->pass;
+    c->stream = wtl_streams((size_t)n * c->out.image);
     cut work = cut_work(pass, n, threads);
     long items = work.units * work.parts;
     int planes = pass->plain ? pass->channels : blocks_of(pass->channels);
@@ -546,6 +549,7 @@ static void correlate(const correlation *c, int n, int threads, float *scratch)
             last = u.unit;
             run_unit(c, &u, (int)(item % work.parts), work.parts, windows);
         }
+        c->native->tile->fence();
     }
 }
 

@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+enum { TOGETHER_FLOATS = 3 << 20 }; /* 12 MiB */
+
 static size_t most(size_t a, size_t b)
 {
     return a > b ? a : b;
@@ -149,28 +151,59 @@ void wtl_conv_native_forward(const wtl_conv_native *c, const wtl_layer_run *run,
     }
 }
 
+/* Images whose maps stay in the last-level cache from one product to the other. */
+static int images_at_a_time(const wtl_conv_native *c, const wtl_layer_run *run)
+{
+    size_t image = run->dy_image + run->x_image[0];
+    size_t fitting = TOGETHER_FLOATS / image;
+    size_t weights = (size_t)c->geometry.k * (c->geometry.c / c->geometry.groups) *
+                     (size_t)c->geometry.r * (size_t)c->geometry.s;
+    /* The sums of the weights' gradient are put together once a turn. */
+    if (c->winograd || fitting < (size_t)c->threads || weights * 8 > fitting * image) {
+        return run->n;
+    }
+    return fitting < (size_t)run->n ? (int)fitting : run->n;
+}
+
+static void direct_backward(const wtl_conv_native *c, const wtl_layer_run *run, const float *x,
+                            const float *dy, float *dx)
+{
+    float *packed = run->scratch, *scratch = packed + c->packed;
+    int step = dx ? images_at_a_time(c, run) : run->n;
+    if (dx) {
+        wtl_direct_pack(&c->direct.data, c->threads, run->value[0], NULL, packed);
+    }
+    for (int n = 0; n < run->n; n += step) {
+        int count = run->n - n < step ? run->n - n : step;
+        wtl_const_map of_x = {x + (size_t)n * run->x_image[0], run->x_image[0]};
+        wtl_const_map of_y = {dy + (size_t)n * run->dy_image, run->dy_image};
+        wtl_direct_weights(&c->direct, c->native, count, of_x, of_y, run->gradient[0], scratch);
+        if (dx) {
+            wtl_map to = {dx + (size_t)n * run->dx_image[0], run->dx_image[0]};
+            wtl_direct_data(&c->direct, c->native, count, of_y, packed, to, scratch);
+        }
+    }
+}
+
+static void winograd_backward(const wtl_conv_native *c, const wtl_layer_run *run,
+                              const float *x, const float *dy, float *dx)
+{
+    float *packed = run->scratch, *scratch = packed + c->packed;
+    wtl_winograd_weights(c->native, &c->geometry, run->n, c->threads, x, run->x_image[0], dy,
+                         run->dy_image, run->gradient[0], scratch);
+    if (dx) {
+        wtl_winograd_pack(c->native, &c->geometry, c->threads, run->value[0], true, packed);
+        wtl_winograd_data(c->native, &c->geometry, run->n, c->threads, dy, run->dy_image,
+                          packed, NULL, dx, run->dx_image[0], scratch);
+    }
+}
+
 void wtl_conv_native_backward(const wtl_conv_native *c, const wtl_layer_run *run,
                               const float *x, const float *dy, float *dx)
 {
-    float *scratch = run->scratch, *db = c->has_bias ? run->gradient[1] : NULL;
-    wtl_const_map of_x = {x, run->x_image[0]}, of_y = {dy, run->dy_image};
-    if (db) {
-        wtl_direct_bias(&c->direct, c->native, run->n, of_y, db);
+    if (c->has_bias) {
+        wtl_direct_bias(&c->direct, c->native, run->n, (wtl_const_map){dy, run->dy_image},
+                        run->gradient[1]);
     }
-    if (c->winograd) {
-        wtl_winograd_weights(c->native, &c->geometry, run->n, c->threads, x, of_x.image, dy,
-                             of_y.image, run->gradient[0], scratch + c->packed);
-    } else {
-        wtl_direct_weights(&c->direct, c->native, run->n, of_x, of_y, run->gradient[0],
-                           scratch);
-    }
-    if (dx && c->winograd) {
-        wtl_winograd_pack(c->native, &c->geometry, c->threads, run->value[0], true, scratch);
-        wtl_winograd_data(c->native, &c->geometry, run->n, c->threads, dy, of_y.image, scratch,
-                          NULL, dx, run->dx_image[0], scratch + c->packed);
-    } else if (dx) {
-        wtl_direct_pack(&c->direct.data, c->threads, run->value[0], NULL, scratch);
-        wtl_direct_data(&c->direct, c->native, run->n, of_y, scratch,
-                        (wtl_map){dx, run->dx_image[0]}, scratch + c->packed);
-    }
+    (c->winograd ? winograd_backward : direct_backward)(c, run, x, dy, dx);
 }

@@ -40,6 +40,12 @@ typedef struct wtl_native {
 /* The kernels for `isa`, or the best for this processor up to it. */
 const wtl_native *wtl_native_of(wtl_isa most);
 
+/* Whether an output of so many floats is best written past the caches, which do not hold it. */
+static inline bool wtl_streams(size_t floats)
+{
+    return floats > ((size_t)8 << 20);
+}
+
 /* Floats of an image of `shape` in blocks. */
 static inline size_t wtl_blocked_count(wtl_shape shape)
 {

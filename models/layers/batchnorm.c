@@ -454,6 +454,7 @@ static void forward_sweep(const blocked_job *job, long plane)
     job->state->in_blocks->normalise(job->state->pixels,
                                      job->x + plane_at(job, plane, job->run->x_image[0]),
                                      factors, factors + B, factors + 2 * B, job->state->fused,
+                                     wtl_streams((size_t)job->run->n * job->run->y_image),
                                      job->out + plane_at(job, plane, job->run->y_image));
 }
 
@@ -505,13 +506,15 @@ static void backward_settle(const blocked_job *job, int block)
 static void backward_sweep(const blocked_job *job, long plane)
 {
     const float *factors = factors_of(job, plane);
+    size_t image = job->run->dx_image[0];
     float made[3 * B];
     fill_forward(job, plane, made);
     wtl_batchnorm_forward f = forward_of(job, made);
     job->state->in_blocks->combine(
         job->state->pixels, job->x + plane_at(job, plane, job->run->x_image[0]),
         job->dy + plane_at(job, plane, job->run->dy_image), &f, factors, factors + B,
-        factors + 2 * B, job->out + plane_at(job, plane, job->run->dx_image[0]));
+        factors + 2 * B, wtl_streams((size_t)job->run->n * image),
+        job->out + plane_at(job, plane, image));
 }
 
 /* A thread takes whole blocks: what is swept last was summed last, so it is swept first, from

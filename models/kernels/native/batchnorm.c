@@ -149,34 +149,42 @@ static void products(long pixels, const float *x, const float *dy,
 
 WTL_INLINE void normalise_by(long pixels, const float *x, const float *mean,
                              const float *factor, const float *bias, wtl_activation activation,
-                             float *y)
+                             bool stream, float *y)
 {
     const block centre = block_load(mean), scale = block_load(factor), shift = block_load(bias);
     for (long i = 0; i < pixels; i++, x += WTL_BLOCK, y += WTL_BLOCK) {
         block value = block_fma(block_sub(block_load(x), centre), scale, shift);
-        block_store(y, block_activated(value, activation));
+        value = block_activated(value, activation);
+        if (stream) {
+            block_stream(y, value);
+        } else {
+            block_store(y, value);
+        }
+    }
+    if (stream) {
+        vec_fence();
     }
 }
 
 static void normalise(long pixels, const float *x, const float *mean, const float *factor,
-                      const float *bias, wtl_activation activation, float *y)
+                      const float *bias, wtl_activation activation, bool stream, float *y)
 {
     switch (activation) { /* constants, so that each is one plain loop */
     case WTL_ACTIVATION_RELU:
-        normalise_by(pixels, x, mean, factor, bias, WTL_ACTIVATION_RELU, y);
+        normalise_by(pixels, x, mean, factor, bias, WTL_ACTIVATION_RELU, stream, y);
         break;
     case WTL_ACTIVATION_RELU6:
-        normalise_by(pixels, x, mean, factor, bias, WTL_ACTIVATION_RELU6, y);
+        normalise_by(pixels, x, mean, factor, bias, WTL_ACTIVATION_RELU6, stream, y);
         break;
     default:
-        normalise_by(pixels, x, mean, factor, bias, WTL_ACTIVATION_NONE, y);
+        normalise_by(pixels, x, mean, factor, bias, WTL_ACTIVATION_NONE, stream, y);
     }
 }
 
 WTL_INLINE void combine_by(long pixels, const float *x, const float *dy,
                            const wtl_batchnorm_forward *f, wtl_activation activation,
                            const float *dy_mean, const float *slope, const float *scale,
-                           float *dx)
+                           bool stream, float *dx)
 {
     const block centre = block_load(f->mean), factor = block_load(f->factor);
     const block shift = block_load(f->bias), dy_centre = block_load(dy_mean);
@@ -187,23 +195,31 @@ WTL_INLINE void combine_by(long pixels, const float *x, const float *dy,
         block rest = passed(value, block_load(dy), centre, factor, shift, activation);
         rest = block_sub(rest, dy_centre);
         rest = block_fma(block_sub(value, centre), along, rest);
-        block_store(dx, block_mul(by, rest));
+        rest = block_mul(by, rest);
+        if (stream) {
+            block_stream(dx, rest);
+        } else {
+            block_store(dx, rest);
+        }
+    }
+    if (stream) {
+        vec_fence();
     }
 }
 
 static void combine(long pixels, const float *x, const float *dy,
                     const wtl_batchnorm_forward *f, const float *dy_mean, const float *slope,
-                    const float *scale, float *dx)
+                    const float *scale, bool stream, float *dx)
 {
     switch (f->activation) {
     case WTL_ACTIVATION_RELU:
-        combine_by(pixels, x, dy, f, WTL_ACTIVATION_RELU, dy_mean, slope, scale, dx);
+        combine_by(pixels, x, dy, f, WTL_ACTIVATION_RELU, dy_mean, slope, scale, stream, dx);
         break;
     case WTL_ACTIVATION_RELU6:
-        combine_by(pixels, x, dy, f, WTL_ACTIVATION_RELU6, dy_mean, slope, scale, dx);
+        combine_by(pixels, x, dy, f, WTL_ACTIVATION_RELU6, dy_mean, slope, scale, stream, dx);
         break;
     default:
-        combine_by(pixels, x, dy, f, WTL_ACTIVATION_NONE, dy_mean, slope, scale, dx);
+        combine_by(pixels, x, dy, f, WTL_ACTIVATION_NONE, dy_mean, slope, scale, stream, dx);
     }
 }
 

@@ -45,6 +45,14 @@ WTL_INLINE void block_store(float *p, block b)
     }
 }
 
+WTL_INLINE void block_stream(float *p, block b)
+{
+    EACH_VEC
+    {
+        vec_stream(p + v_ * LANES, b.of[v_]);
+    }
+}
+
 WTL_INLINE block block_add(block a, block b)
 {
     EACH_VEC

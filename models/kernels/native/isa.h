@@ -51,6 +51,15 @@ WTL_INLINE void vec_store(float *p, vec v)
 {
     _mm512_storeu_ps(p, v);
 }
+/* Past the caches; p is aligned to a vector. Then vec_fence() before others look. */
+WTL_INLINE void vec_stream(float *p, vec v)
+{
+    _mm512_stream_ps(p, v);
+}
+WTL_INLINE void vec_fence(void)
+{
+    _mm_sfence();
+}
 WTL_INLINE vec vec_all(float f)
 {
     return _mm512_set1_ps(f);
@@ -83,6 +92,14 @@ WTL_INLINE vec vec_load(const float *p)
 WTL_INLINE void vec_store(float *p, vec v)
 {
     _mm256_storeu_ps(p, v);
+}
+WTL_INLINE void vec_stream(float *p, vec v)
+{
+    _mm256_stream_ps(p, v);
+}
+WTL_INLINE void vec_fence(void)
+{
+    _mm_sfence();
 }
 WTL_INLINE vec vec_all(float f)
 {
@@ -118,6 +135,13 @@ WTL_INLINE vec vec_load(const float *p)
 WTL_INLINE void vec_store(float *p, vec v)
 {
     memcpy(p, &v, sizeof v);
+}
+WTL_INLINE void vec_stream(float *p, vec v)
+{
+    memcpy(p, &v, sizeof v);
+}
+WTL_INLINE void vec_fence(void)
+{
 }
 WTL_INLINE vec vec_all(float f)
 {

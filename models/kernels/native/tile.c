@@ -70,7 +70,12 @@ WTL_INLINE void forward_tile(const wtl_tile *t, int blocks, int width, long step
             if (add) {
                 value += vec_load(add + i * t->y_pixel_step + offset);
             }
-            vec_store(y + i * t->y_pixel_step + offset, activated(value, t->activation));
+            value = activated(value, t->activation);
+            if (t->stream) {
+                vec_stream(y + i * t->y_pixel_step + offset, value);
+            } else {
+                vec_store(y + i * t->y_pixel_step + offset, value);
+            }
         }
     }
 }
@@ -140,6 +145,11 @@ static void forward(const wtl_tile *t, int blocks, int width, const float *x, co
 {
     int which = t->pixel_step == 16 ? 0 : t->pixel_step == 32 ? 1 : 2;
     (blocks == 1 ? forward_1 : forward_2)[width - 1][which](t, x, w, bias, add, y);
+}
+
+static void fence(void)
+{
+    vec_fence();
 }
 
 /* ---- weights ---- */
@@ -246,6 +256,7 @@ static void sums(long pixels, const float *dy, float *sum)
 const wtl_tile_kernels WTL_NATIVE(tile) = {
     .widths = {0, WIDEST_1, WIDEST_2},
     .forward = forward,
+    .fence = fence,
     .weights = weights,
     .sums = sums,
 };

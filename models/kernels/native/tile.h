@@ -22,6 +22,7 @@ typedef struct wtl_tile {
     long block_step, row_step, col_step; /* of x, in floats */
     long pixel_step;                     /* of x, between output pixels */
     long y_pixel_step, y_block_step;     /* of y, in floats */
+    bool stream; /* y goes past the caches, for maps that no cache holds */
     wtl_activation activation;
 } wtl_tile;
 
@@ -42,6 +43,8 @@ typedef struct wtl_tile_kernels {
      * 0. `add`: NULL, or what is added to the sums, laid out as y (it may be y). */
     void (*forward)(const wtl_tile *t, int blocks, int width, const float *x, const float *w,
                     const float *bias, const float *add, float *y);
+    /* After tiles that stream, before another thread reads them. */
+    void (*fence)(void);
     /* dw [count, 16*blocks], count <= 16. */
     void (*weights)(const wtl_outer *t, int blocks, int count, const float *x, const float *dy,
                     float *dw);
