@@ -107,8 +107,54 @@ static bool has_batchnorm(const wtl_netdef *def)
     return false;
 }
 
+/* ---- zeros ---- */
+
+enum { QUAD = 4 };
+
+/* Zeros at random in rows [K, ...] of a weight: each position for itself, or (`rows` 4) for four
+ * consecutive filters together. */
+static void make_zeros(wtl_param *param, int rows, double density, uint32_t layer)
+{
+    size_t filters = (size_t)param->spec.dims[0], row = param->count / filters;
+    wtl_rng rng = wtl_rng_make(SEED, WTL_RNG_PRUNE, 0, layer);
+    for (size_t k = 0; k < filters; k += (size_t)rows) {
+        for (size_t i = 0; i < row; i++) {
+            if (wtl_rng_uniform(&rng) < density) {
+                continue;
+            }
+            for (size_t f = k; f < k + (size_t)rows && f < filters; f++) {
+                param->value[f * row + i] = 0.0f;
+            }
+        }
+    }
+}
+
+/* `zeros`: "random:D,D,..." or "4x1:D,D,...", the share of each layer's weights that stays; the
+ * last D also for the layers behind. */
+static void prune(wtl_net *net, const char *zeros)
+{
+    bool quads = strncmp(zeros, "4x1:", 4) == 0;
+    const char *next = strchr(zeros, ':');
+    if (!next || (!quads && strncmp(zeros, "random:", 7) != 0)) {
+        stop("zeros are random:D,D,... or 4x1:D,D,...");
+    }
+    double density = 1.0;
+    for (int p = 0; p < wtl_net_param_count(net); p++) {
+        wtl_param *param = wtl_net_param(net, p);
+        if (param->spec.role != WTL_PARAM_WEIGHT) {
+            continue;
+        }
+        if (next) {
+            char *end;
+            density = strtod(next + 1, &end);
+            next = *end == ',' ? end : NULL;
+        }
+        make_zeros(param, quads ? QUAD : 1, density, (uint32_t)p);
+    }
+}
+
 /* A net that is folded is planned for one image, so that it takes little memory. */
-static void plan_inference(worker *w, const wtl_netdef *def, int threads)
+static void plan_inference(worker *w, const wtl_netdef *def, int threads, const char *zeros)
 {
     wtl_error err;
     const wtl_net_options one = {.batch = 1, .threads = threads},
@@ -117,11 +163,17 @@ static void plan_inference(worker *w, const wtl_netdef *def, int threads)
     if (!has_batchnorm(def)) {
         check(wtl_net_create(&w->net, def, &plan, &err), &err);
         wtl_net_init(w->net, SEED);
+        if (zeros) {
+            prune(w->net, zeros);
+        }
         check(wtl_net_freeze(w->net, NULL, &err), &err);
         return;
     }
     check(wtl_net_create(&whole, def, &one, &err), &err);
     wtl_net_init(whole, SEED);
+    if (zeros) {
+        prune(whole, zeros);
+    }
     check(wtl_net_fold(&w->net, whole, &plan, &err), &err);
     check(wtl_net_freeze(w->net, NULL, &err), &err);
     wtl_net_free(whole);
@@ -179,11 +231,11 @@ int main(int count, char **arguments)
 {
     worker w = {0};
     int threads;
-    bool good = count == 5 && wtl_parse_int(arguments[3], 1, 65536, &w.batch) &&
+    bool good = (count == 5 || count == 6) && wtl_parse_int(arguments[3], 1, 65536, &w.batch) &&
                 wtl_parse_int(arguments[4], 1, 1024, &threads);
     bool training = good && strcmp(arguments[2], "train") == 0;
     if (!training && (!good || strcmp(arguments[2], "infer") != 0)) {
-        fprintf(stderr, "usage: bench_worker NET train|infer BATCH THREADS\n");
+        fprintf(stderr, "usage: bench_worker NET train|infer BATCH THREADS [ZEROS]\n");
         return 64;
     }
     wtl_error err;
@@ -198,7 +250,7 @@ int main(int count, char **arguments)
     if (training) {
         plan_training(&w, def, threads);
     } else {
-        plan_inference(&w, def, threads);
+        plan_inference(&w, def, threads, count == 6 ? arguments[5] : NULL);
     }
     fill_inputs(&w, def);
     wtl_blas_describe(blas, sizeof blas);
