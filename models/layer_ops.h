@@ -47,6 +47,7 @@ typedef struct wtl_layer_plan {
      * the layer can. Both are equal but for a conv, which may read a plain image. */
     bool blocked_in, blocked_out;
     bool no_winograd;     /* only kernels that sum in the usual way */
+    bool no_sparse;       /* frozen weights: only kernels that multiply by zeros, too */
     bool training;        /* whether backward will be called */
     bool input_gradient;  /* whether backward will be asked for dx */
     wtl_activation fused; /* applied to y at the end of forward, only if ops->fuses; its
@@ -115,6 +116,8 @@ typedef struct wtl_layer_ops {
      * NULL: nothing to set up. */
     wtl_status (*setup)(void *state, const wtl_layer_def *def, wtl_layer_plan *plan,
                         wtl_error *err);
+    /* Whether plan_frozen() may choose a kernel that skips zeros; NULL: never. */
+    bool (*can_skip)(const void *state);
     /* For inference with weights that stay as they are: choose the kernel by the values in
      * run->value (`state` keeps the choice) and say what it needs; then fill `frozen`. Both NULL:
      * nothing to gain. */

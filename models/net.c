@@ -376,6 +376,14 @@ wtl_net_memory wtl_net_memory_of(const wtl_net *net)
                             .frozen = net->frozen_bytes};
 }
 
+bool wtl_net_can_skip(const wtl_net *net, int index)
+{
+    const wtl_place *place = &net->places[index];
+    const wtl_node *node = place->node >= 0 ? &net->nodes[place->node] : NULL;
+    return node && !net->options.training && node->ops->can_skip &&
+           node->ops->can_skip(node->state);
+}
+
 const char *wtl_net_kernel(const wtl_net *net, int index)
 {
     const wtl_place *place = &net->places[index];

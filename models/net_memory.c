@@ -82,6 +82,7 @@ static wtl_status set_up_nodes(wtl_net *net, wtl_error *err)
                                                     ? wtl_native_of(net->options.isa)
                                                     : NULL,
                                       .no_winograd = net->options.no_winograd,
+                                      .no_sparse = net->options.no_sparse,
                                       .blocked_in = node->blocked_in,
                                       .blocked_out = node->blocked_out,
                                       .training = net->options.training,

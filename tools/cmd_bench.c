@@ -1,5 +1,7 @@
 /* cmd_bench.c - wattle bench: how fast a network runs here, and how fast it could. */
 #include "commands.h"
+#include "common/calibrate.h"
+#include "common/kernel_cache.h"
 #include "common/net_bench.h"
 #include "common/output.h"
 #include "common/progress.h"
@@ -17,7 +19,7 @@
 enum { MOST_ITEMS = 32, MOST_REPEATS = 10000, LIST_SIZE = 256 };
 
 typedef struct bench_args {
-    bool train, layers, no_fold, no_winograd, markdown, csv;
+    bool train, layers, no_fold, no_winograd, dense, calibrate, markdown, csv;
     char batches[LIST_SIZE], threads_list[LIST_SIZE];
     int engine, isa, warmup, repeats;
     double seconds;
@@ -41,8 +43,16 @@ static const wtl_option options[] = {
      NULL, WTL_OPTION_CHOICE, 0, ARG(isa), 0, 0, wtl_isa_words},
     {"no-winograd", NULL, NULL, "native engine: direct convolution only", NULL, WTL_OPTION_FLAG,
      0, ARG(no_winograd), 0, 0, NULL},
+    {"dense", NULL, NULL,
+     "native engine: dense kernels only, though a checkpoint's zeros\n"
+     "would pay; without it, both are timed where they differ",
+     NULL, WTL_OPTION_FLAG, 0, ARG(dense), 0, 0, NULL},
     {"no-fold", NULL, NULL, "keep batch norm apart from the layers before, at inference", NULL,
      WTL_OPTION_FLAG, 0, ARG(no_fold), 0, 0, NULL},
+    {"calibrate", NULL, NULL,
+     "instead: measure this processor's kernels (some seconds), keep\n"
+     "the rates, by which layers choose between dense and sparse",
+     NULL, WTL_OPTION_FLAG, 0, ARG(calibrate), 0, 0, NULL},
     {"warmup", NULL, "N", "passes before the first that counts (default 2)", "How often",
      WTL_OPTION_INT, 0, ARG(warmup), 1, 1000, NULL},
     {"repeats", NULL, "N", "passes that count, at most (default 100)", NULL, WTL_OPTION_INT, 0,
@@ -70,20 +80,35 @@ typedef struct bench {
     wtl_subject subject;
     number_list batches, threads;
     wtl_limits limits[MOST_ITEMS]; /* by number of threads */
-    wtl_bench_point *points;       /* [threads.count * batches.count], in this order */
+    wtl_bench_pair *pairs;         /* [threads.count * batches.count], in this order */
+    wtl_kernel_costs costs;
 } bench;
 
-static const wtl_bench_point *point_of(const bench *b, int thread, int batch)
+static const wtl_bench_pair *pair_of(const bench *b, int thread, int batch)
 {
-    return &b->points[thread * b->batches.count + batch];
+    return &b->pairs[thread * b->batches.count + batch];
+}
+
+static bool is_pair(const wtl_bench_pair *pair)
+{
+    return pair->dense.repeats > 0;
+}
+
+static bool any_pair(const bench *b)
+{
+    bool any = false;
+    for (int i = 0; i < b->threads.count * b->batches.count; i++) {
+        any |= is_pair(&b->pairs[i]);
+    }
+    return any;
 }
 
 static void clear_bench(bench *b)
 {
-    for (int i = 0; b->points && i < b->threads.count * b->batches.count; i++) {
-        wtl_bench_point_clear(&b->points[i]);
+    for (int i = 0; b->pairs && i < b->threads.count * b->batches.count; i++) {
+        wtl_bench_pair_clear(&b->pairs[i]);
     }
-    wtl_free(b->points);
+    wtl_free(b->pairs);
     wtl_subject_clear(&b->subject);
 }
 
@@ -130,6 +155,8 @@ static wtl_status measure(bench *b, const bench_args *args, const wtl_common *co
                                          .engine = (wtl_engine)args->engine,
                                          .isa = (wtl_isa)args->isa,
                                          .no_winograd = args->no_winograd,
+                                         .no_sparse = args->dense,
+                                         .costs = &b->costs,
                                          .threads = b->threads.values[t],
                                          .batch = b->batches.values[i],
                                          .warmup = args->warmup,
@@ -137,8 +164,7 @@ static wtl_status measure(bench *b, const bench_args *args, const wtl_common *co
                                          .seconds = args->seconds,
                                          .seed = common->seed};
             wtl_progress_show(&progress, "measuring", done, total, "", -1);
-            status =
-                wtl_bench_measure(&b->points[done], &b->subject, &plan, &b->limits[t], err);
+            status = wtl_bench_measure(&b->pairs[done], &b->subject, &plan, &b->limits[t], err);
         }
     }
     wtl_progress_end(&progress);
@@ -168,6 +194,14 @@ static double planned_bytes(const wtl_bench_point *p)
     return (double)(p->memory.parameters + p->memory.gradients + p->memory.activations);
 }
 
+/* NaN: there is no pair. */
+static double speed_up(const wtl_bench_pair *pair)
+{
+    return is_pair(pair) ? pair->dense.seconds.median / pair->point.seconds.median : NAN;
+}
+
+/* The last where there is a pair. */
+enum { PAIR_POINT_COLUMNS = 2 };
 static const wtl_column point_columns[] = {
     {"threads", NULL, false},
     {"batch", NULL, false},
@@ -181,9 +215,14 @@ static const wtl_column point_columns[] = {
     {"GFLOP/s", "gflops", false},
     {"of peak %", "of_peak_percent", false},
     {"memory MiB", "memory_mib", false},
+    {"kernels", NULL, true},
+    {"times dense", "times_dense", false},
 };
+enum { POINT_COLUMNS = sizeof point_columns / sizeof *point_columns };
 
-static void add_point(wtl_table *table, const wtl_bench_point *p, const wtl_limits *limits)
+/* `faster`: how many times dense; NaN where this is dense. */
+static void add_point(wtl_table *table, const wtl_bench_point *p, double faster,
+                      const wtl_limits *limits)
 {
     wtl_table_cell(table, "%d", p->threads);
     wtl_table_cell(table, "%d", p->batch);
@@ -198,10 +237,15 @@ static void add_point(wtl_table *table, const wtl_bench_point *p, const wtl_limi
     wtl_table_number(table, rate, 1);
     wtl_table_number(table, percent(1e9 * rate, limits->flops), 1);
     wtl_table_number(table, planned_bytes(p) / (1 << 20), 1);
+    if (table->column_count == POINT_COLUMNS) {
+        wtl_table_cell(table, "%s", isnan(faster) ? "dense" : "sparse");
+        wtl_table_number(table, faster, 2);
+    }
 }
 
-/* The first two only where rows of several points come together. */
-enum { POINT_COLUMNS = 2 };
+/* The first two only where rows of several points come together, the last three where there is a
+ * pair. */
+enum { OWN_COLUMNS = 2, PAIR_LAYER_COLUMNS = 3 };
 static const wtl_column layer_columns[] = {
     {"threads", NULL, false},
     {"batch", NULL, false},
@@ -216,6 +260,9 @@ static const wtl_column layer_columns[] = {
     {"by", "bound_by", true},
     {"of bound %", "of_bound_percent", false},
     {"kernel", NULL, true},
+    {"dense ms", "dense_ms", false},
+    {"times dense", "times_dense", false},
+    {"dense kernel", "dense_kernel", true},
 };
 enum { LAYER_COLUMNS = sizeof layer_columns / sizeof *layer_columns };
 
@@ -233,8 +280,24 @@ static void begin_layer(wtl_table *table, const wtl_bench_point *p, const char *
     wtl_table_number(table, percent(seconds, p->seconds.median), 1);
 }
 
+static bool shows_pairs(const wtl_table *table)
+{
+    return table->columns + table->column_count == layer_columns + LAYER_COLUMNS;
+}
+
+/* NaN, NULL: there is no dense one. */
+static void end_layer(wtl_table *table, double seconds, double dense_seconds,
+                      const char *dense_kernel)
+{
+    if (shows_pairs(table)) {
+        wtl_table_number(table, ms(dense_seconds), 3);
+        wtl_table_number(table, dense_seconds / seconds, 2);
+        wtl_table_cell(table, "%s", dense_kernel ? dense_kernel : "-");
+    }
+}
+
 static void add_layer(wtl_table *table, const wtl_bench_point *p, const wtl_bench_row *row,
-                      const wtl_limits *limits)
+                      const wtl_bench_row *dense, const wtl_limits *limits)
 {
     begin_layer(table, p, row->name, row->kind, row->backward ? "backward" : "forward",
                 row->seconds);
@@ -245,30 +308,44 @@ static void add_layer(wtl_table *table, const wtl_bench_point *p, const wtl_benc
     wtl_table_cell(table, "%s", row->memory_bound ? "memory" : "compute");
     wtl_table_number(table, percent(row->bound_seconds, row->seconds), 1);
     wtl_table_cell(table, "%s", row->kernel);
+    end_layer(table, row->seconds, dense ? dense->seconds : NAN, dense ? dense->kernel : NULL);
 }
 
 /* What is no layer: loss, step, rest. */
 static void add_other(wtl_table *table, const wtl_bench_point *p, const char *name,
-                      double seconds)
+                      double seconds, double dense_seconds)
 {
     enum { WITHOUT_VALUE = 6 };
     begin_layer(table, p, name, "-", "-", seconds);
     for (int i = 0; i < WITHOUT_VALUE; i++) {
         wtl_table_cell(table, "-");
     }
+    end_layer(table, seconds, dense_seconds, NULL);
 }
 
-static void add_layers(wtl_table *table, const wtl_bench_point *p, const wtl_limits *limits,
-                       bool training)
+static const wtl_bench_row *row_of(const wtl_bench_point *p, const wtl_bench_row *like)
 {
     for (int i = 0; i < p->row_count; i++) {
-        add_layer(table, p, &p->rows[i], limits);
+        if (p->rows[i].layer == like->layer && p->rows[i].backward == like->backward) {
+            return &p->rows[i];
+        }
+    }
+    return NULL;
+}
+
+static void add_layers(wtl_table *table, const wtl_bench_pair *pair, const wtl_limits *limits,
+                       bool training)
+{
+    const wtl_bench_point *p = &pair->point;
+    for (int i = 0; i < p->row_count; i++) {
+        add_layer(table, p, &p->rows[i], row_of(&pair->dense, &p->rows[i]), limits);
     }
     if (training) {
-        add_other(table, p, "(loss)", p->loss_seconds);
-        add_other(table, p, "(step)", p->step_seconds);
+        add_other(table, p, "(loss)", p->loss_seconds, NAN);
+        add_other(table, p, "(step)", p->step_seconds, NAN);
     }
-    add_other(table, p, "(rest)", p->rest_seconds);
+    add_other(table, p, "(rest)", p->rest_seconds,
+              is_pair(pair) ? pair->dense.rest_seconds : NAN);
 }
 
 static wtl_status print_table(wtl_table *table, wtl_table_form form, wtl_error *err)
@@ -278,14 +355,19 @@ static wtl_status print_table(wtl_table *table, wtl_table_form form, wtl_error *
     return status;
 }
 
-/* All points, a row each. */
+/* All points, a row each; CSV always has the same columns. */
 static wtl_status print_points(const bench *b, wtl_table_form form, wtl_error *err)
 {
+    bool pairs = form == WTL_TABLE_CSV || any_pair(b);
     wtl_table table = {.columns = point_columns,
-                       .column_count = sizeof point_columns / sizeof *point_columns};
+                       .column_count = POINT_COLUMNS - (pairs ? 0 : PAIR_POINT_COLUMNS)};
     for (int t = 0; t < b->threads.count; t++) {
         for (int i = 0; i < b->batches.count; i++) {
-            add_point(&table, point_of(b, t, i), &b->limits[t]);
+            const wtl_bench_pair *pair = pair_of(b, t, i);
+            add_point(&table, &pair->point, speed_up(pair), &b->limits[t]);
+            if (is_pair(pair)) {
+                add_point(&table, &pair->dense, NAN, &b->limits[t]);
+            }
         }
     }
     return print_table(&table, form, err);
@@ -297,7 +379,7 @@ static wtl_status print_layers_csv(const bench *b, bool training, wtl_error *err
     wtl_table table = {.columns = layer_columns, .column_count = LAYER_COLUMNS};
     for (int t = 0; t < b->threads.count; t++) {
         for (int i = 0; i < b->batches.count; i++) {
-            add_layers(&table, point_of(b, t, i), &b->limits[t], training);
+            add_layers(&table, pair_of(b, t, i), &b->limits[t], training);
         }
     }
     return print_table(&table, WTL_TABLE_CSV, err);
@@ -306,12 +388,14 @@ static wtl_status print_layers_csv(const bench *b, bool training, wtl_error *err
 static wtl_status print_layers(const bench *b, int thread, int batch, wtl_table_form form,
                                bool training, wtl_error *err)
 {
-    const wtl_bench_point *p = point_of(b, thread, batch);
-    wtl_table table = {.columns = layer_columns + POINT_COLUMNS,
-                       .column_count = LAYER_COLUMNS - POINT_COLUMNS};
+    const wtl_bench_pair *pair = pair_of(b, thread, batch);
+    const wtl_bench_point *p = &pair->point;
+    wtl_table table = {.columns = layer_columns + OWN_COLUMNS,
+                       .column_count = LAYER_COLUMNS - OWN_COLUMNS -
+                                       (is_pair(pair) ? 0 : PAIR_LAYER_COLUMNS)};
     printf("\n%d thread%s, batch %d%s\n", p->threads, p->threads == 1 ? "" : "s", p->batch,
            form == WTL_TABLE_MARKDOWN ? "\n" : "");
-    add_layers(&table, p, &b->limits[thread], training);
+    add_layers(&table, pair, &b->limits[thread], training);
     return print_table(&table, form, err);
 }
 
@@ -336,11 +420,14 @@ static void print_heading(const bench *b, const bench_args *args)
     fputs(args->markdown ? "" : "\n", stdout);
 }
 
+static wtl_table_form form_of(const bench_args *args)
+{
+    return args->csv ? WTL_TABLE_CSV : args->markdown ? WTL_TABLE_MARKDOWN : WTL_TABLE_TEXT;
+}
+
 static wtl_status print_text(const bench *b, const bench_args *args, wtl_error *err)
 {
-    wtl_table_form form = args->csv        ? WTL_TABLE_CSV
-                          : args->markdown ? WTL_TABLE_MARKDOWN
-                                           : WTL_TABLE_TEXT;
+    wtl_table_form form = form_of(args);
     if (args->csv && args->layers) {
         return print_layers_csv(b, args->train, err);
     }
@@ -380,7 +467,7 @@ static json_t *row_json(const wtl_bench_row *row)
                      row->memory_bound ? "memory" : "compute");
 }
 
-static json_t *point_json(const wtl_bench_point *p, bool training)
+static json_t *point_json(const wtl_bench_point *p, double faster, bool training)
 {
     json_t *layers = json_array();
     for (int i = 0; i < p->row_count; i++) {
@@ -397,6 +484,8 @@ static json_t *point_json(const wtl_bench_point *p, bool training)
                   wtl_json_real(p->batch / s->median), "flops", wtl_json_real(p->flops),
                   "memory_bytes", json_integer((json_int_t)planned_bytes(p)), "seconds",
                   seconds, "rest_seconds", wtl_json_real(p->rest_seconds), "layers", layers);
+    (void)json_object_set_new(json, "kernels", json_string(isnan(faster) ? "dense" : "sparse"));
+    (void)json_object_set_new(json, "times_dense", wtl_json_real(faster));
     if (training) {
         (void)json_object_set_new(json, "loss_seconds", wtl_json_real(p->loss_seconds));
         (void)json_object_set_new(json, "step_seconds", wtl_json_real(p->step_seconds));
@@ -414,7 +503,13 @@ static int print_json(const wtl_command *command, const bench *b, const bench_ar
     for (int t = 0; t < b->threads.count; t++) {
         (void)json_array_append_new(limits, limits_json(&b->limits[t]));
         for (int i = 0; i < b->batches.count; i++) {
-            (void)json_array_append_new(results, point_json(point_of(b, t, i), args->train));
+            const wtl_bench_pair *pair = pair_of(b, t, i);
+            (void)json_array_append_new(results,
+                                        point_json(&pair->point, speed_up(pair), args->train));
+            if (is_pair(pair)) {
+                (void)json_array_append_new(results,
+                                            point_json(&pair->dense, NAN, args->train));
+            }
         }
     }
     return wtl_cli_print_json(
@@ -437,9 +532,10 @@ static int compute(const wtl_command *command, const bench_args *args, bench *b,
     wtl_status status = wtl_subject_load(&b->subject, what, &err);
     if (status == WTL_OK) {
         size_t count = (size_t)b->threads.count * (size_t)b->batches.count;
-        b->points = wtl_alloc(count, sizeof *b->points);
-        status = b->points ? WTL_OK
-                           : wtl_fail(&err, WTL_E_NOMEM, "out of memory for %zu points", count);
+        b->costs = wtl_kernel_cache_load((wtl_isa)args->isa);
+        b->pairs = wtl_alloc(count, sizeof *b->pairs);
+        status = b->pairs ? WTL_OK
+                          : wtl_fail(&err, WTL_E_NOMEM, "out of memory for %zu points", count);
     }
     if (status == WTL_OK) {
         wtl_signals_catch();
@@ -454,6 +550,21 @@ static int compute(const wtl_command *command, const bench_args *args, bench *b,
     return status == WTL_OK ? WTL_EXIT_DONE : wtl_cli_report(&err);
 }
 
+static int check_calibrate(const wtl_parsed *parsed)
+{
+    static const char *const allowed[] = {"calibrate", "isa",   "threads", "csv", "markdown",
+                                          "json",      "quiet", "color",   NULL};
+    const char *other = wtl_option_given_but(parsed, allowed);
+    if (parsed->word_count) {
+        return wtl_cli_usage_error(parsed->command,
+                                   "--calibrate measures the processor, not a network: leave "
+                                   "'%.200s' out",
+                                   parsed->words[0]);
+    }
+    return other ? wtl_cli_usage_error(parsed->command, "--calibrate goes without --%s", other)
+                 : WTL_EXIT_DONE;
+}
+
 /* 0, or an exit code when everything is said. */
 static int check(const bench_args *args, bench *b, const wtl_parsed *parsed)
 {
@@ -461,6 +572,15 @@ static int check(const bench_args *args, bench *b, const wtl_parsed *parsed)
     const wtl_command *command = parsed->command;
     if (args->csv + args->markdown + parsed->common.json > 1) {
         return wtl_cli_usage_error(command, "--csv, --markdown and --json: print one");
+    }
+    if (args->calibrate) {
+        return check_calibrate(parsed);
+    }
+    if (parsed->word_count == 0) {
+        return wtl_cli_usage_error(command, "bench needs a checkpoint or network (CKPT|NET)");
+    }
+    if (args->train && args->dense) {
+        return wtl_cli_usage_error(command, "--dense: training is always dense");
     }
     if (args->train && args->no_fold) {
         return wtl_cli_usage_error(command, "--no-fold: training never folds");
@@ -488,7 +608,8 @@ static int run(const wtl_command *command, int argc, char **argv)
     }
     int code = check(&args, &b, &parsed);
     if (code == WTL_EXIT_DONE) {
-        code = compute(command, &args, &b, &parsed);
+        code = args.calibrate ? wtl_calibrate(&parsed, (wtl_isa)args.isa, form_of(&args))
+                              : compute(command, &args, &b, &parsed);
     }
     clear_bench(&b);
     return code;
@@ -497,7 +618,7 @@ static int run(const wtl_command *command, int argc, char **argv)
 const wtl_command wtl_command_bench = {
     .name = "bench",
     .line = "how fast a network runs here, layer by layer, and could run",
-    .usage = "CKPT|NET [OPTION...]",
+    .usage = "CKPT|NET [OPTION...]\n       wattle bench --calibrate [OPTION...]",
     .about =
         "Times inference, or a training step, of a checkpoint or a network (a file of\n"
         "network text or a name of the zoo) on images of noise, after warm-up. Beside it\n"
@@ -511,13 +632,19 @@ const wtl_command wtl_command_bench = {
         "network does. What is fused counts where it is fused into. (rest) is what no layer\n"
         "accounts for.\n"
         "\n"
+        "Where zeros of a checkpoint's weights make layers choose another kernel, inference\n"
+        "is timed by these and by the dense ones, in turns, and the tables tell how many\n"
+        "times faster it is. Layers choose by rates that --calibrate measures and keeps in\n"
+        "~/.cache/wattle (XDG_CACHE_HOME), or by defaults; eval, infer and prune, too.\n"
+        "\n"
         "Threads are best bound to cores: OMP_PROC_BIND=true OMP_PLACES=cores. Which kernels\n"
         "OpenBLAS takes is up to OPENBLAS_CORETYPE, if it is set.",
     .examples = "  wattle bench alexnet-bvlc --batches 1,64 --threads-list 1,2 --layers\n"
                 "  wattle bench runs/first/ckpt/last.wtl --train --batches 64 --markdown\n"
-                "  wattle bench mobilenet-v1 --csv --layers --seconds 10",
+                "  wattle bench mobilenet-v1 --csv --layers --seconds 10\n"
+                "  wattle bench --calibrate",
     .options = options,
-    .least_words = 1,
+    .least_words = 0,
     .most_words = 1,
     .words = "a checkpoint or network (CKPT|NET)",
     .run = run,

@@ -1,5 +1,6 @@
 /* cmd_eval.c - wattle eval: a checkpoint's accuracy over a data set. */
 #include "commands.h"
+#include "common/kernel_cache.h"
 #include "common/model.h"
 #include "common/output.h"
 #include "common/progress.h"
@@ -143,7 +144,8 @@ static int run(const wtl_command *command, int argc, char **argv)
     wtl_signals_catch();
     wtl_status status = wtl_model_load(&model, file, plan, &err);
     if (status == WTL_OK) {
-        status = wtl_net_freeze(model.net, NULL, &err);
+        wtl_kernel_costs costs = wtl_kernel_cache_load(WTL_ISA_BEST);
+        status = wtl_net_freeze(model.net, &costs, &err);
     }
     if (status == WTL_OK) {
         wtl_dataset_options split = wtl_split_of(model.checkpoint);

@@ -1,5 +1,6 @@
 /* cmd_infer.c - wattle infer: the likeliest classes of pictures. */
 #include "commands.h"
+#include "common/kernel_cache.h"
 #include "common/model.h"
 #include "common/output.h"
 
@@ -149,8 +150,9 @@ static int run(const wtl_command *command, int argc, char **argv)
     wtl_model model;
     wtl_net_options plan = {
         .batch = 1, .threads = parsed.common.threads, .engine = (wtl_engine)args.engine};
+    wtl_kernel_costs costs = wtl_kernel_cache_load(WTL_ISA_BEST);
     if (wtl_model_load(&model, parsed.words[0], plan, &err) != WTL_OK ||
-        wtl_net_freeze(model.net, NULL, &err) != WTL_OK) {
+        wtl_net_freeze(model.net, &costs, &err) != WTL_OK) {
         wtl_model_clear(&model);
         return wtl_cli_report(&err);
     }

@@ -45,7 +45,8 @@ void wtl_conv_native_setup(wtl_conv_native *c, const wtl_conv_geometry *g, bool 
                            .batch = plan->batch,
                            .fused = plan->fused,
                            .has_bias = has_bias,
-                           .plain = !plan->blocked_in};
+                           .plain = !plan->blocked_in,
+                           .no_sparse = plan->no_sparse};
     c->direct = wtl_direct_plan(g, plan->native, plan->threads, !plan->blocked_in);
     c->winograd = plan->blocked_in && !plan->no_winograd && wtl_winograd_pays(g);
     size_t scratch;
@@ -80,11 +81,16 @@ static void pack(const wtl_conv_native *c, const wtl_layer_run *run, float *pack
     }
 }
 
+bool wtl_conv_native_can_skip(const wtl_conv_native *c)
+{
+    return !c->plain && !c->no_sparse;
+}
+
 /* The sparse kernel, if there is one that is faster. */
 static bool sparse_pays(wtl_conv_native *c, const wtl_layer_run *run,
                         const wtl_kernel_costs *costs, wtl_frozen_plan *plan)
 {
-    if (c->plain) {
+    if (!wtl_conv_native_can_skip(c)) {
         return false;
     }
     const wtl_conv_geometry *g = &c->geometry;

@@ -26,6 +26,7 @@ typedef struct wtl_conv_native {
     wtl_conv_method frozen; /* chosen for the weights at hand */
     wtl_sparse_form form;   /* if that is sparse */
     bool plain;             /* the input is NCHW */
+    bool no_sparse;
     size_t packed;          /* floats of scratch for packed filters */
 } wtl_conv_native;
 
@@ -34,6 +35,7 @@ void wtl_conv_native_setup(wtl_conv_native *c, const wtl_conv_geometry *g, bool 
                            wtl_layer_plan *plan);
 
 /* As wtl_layer_ops has them. */
+bool wtl_conv_native_can_skip(const wtl_conv_native *c);
 void wtl_conv_native_plan_frozen(wtl_conv_native *c, const wtl_layer_run *run,
                                  const wtl_kernel_costs *costs, wtl_frozen_plan *plan);
 void wtl_conv_native_freeze(const wtl_conv_native *c, const wtl_layer_run *run, void *frozen);

@@ -110,8 +110,8 @@ wtl_kernel_choice wtl_kernel_choose_for(const wtl_kernel_costs *costs,
                                         int batch)
 {
     double weights = (double)g->k * (g->c / g->groups) * g->r * g->s;
-    wtl_kernel_choice choice = {WTL_KERNEL_DENSE, {0}, 1};
-    if (is_streamed(g, batch)) {
+    wtl_kernel_choice choice = {WTL_KERNEL_DENSE, {0}, 1, is_streamed(g, batch)};
+    if (choice.streamed) {
         for (int k = 0; k < WTL_KERNEL_COUNT; k++) {
             choice.seconds[k] = streamed_seconds(costs, weights, (wtl_kernel)k, density);
         }

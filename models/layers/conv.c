@@ -97,6 +97,12 @@ static wtl_status conv_setup(void *self, const wtl_layer_def *def, wtl_layer_pla
     return WTL_OK;
 }
 
+static bool conv_can_skip(const void *self)
+{
+    const conv_state *state = self;
+    return state->blocked && wtl_conv_native_can_skip(&state->native);
+}
+
 static void conv_plan_frozen(void *self, const wtl_layer_run *run,
                              const wtl_kernel_costs *costs, wtl_frozen_plan *plan)
 {
@@ -186,6 +192,7 @@ const wtl_layer_ops wtl_conv_ops = {
     .blocks = conv_blocks,
     .reads_plain = conv_reads_plain,
     .setup = conv_setup,
+    .can_skip = conv_can_skip,
     .plan_frozen = conv_plan_frozen,
     .freeze = conv_freeze,
     .forward = conv_forward,

@@ -23,6 +23,7 @@ typedef struct dense_state {
     bool bias;
     wtl_activation fused;
     const wtl_native *native;
+    bool no_sparse;
     wtl_sparse_dense sparse; /* of frozen weights; bytes 0: they run dense */
 } dense_state;
 
@@ -78,6 +79,7 @@ static wtl_status dense_setup(void *self, const wtl_layer_def *def, wtl_layer_pl
     state->bias = def->as.dense.bias;
     state->fused = plan->fused;
     state->native = plan->native;
+    state->no_sparse = plan->no_sparse;
     if (plan->engine == WTL_ENGINE_NATIVE) {
         plan->scratch_bytes = wtl_native_dense_scratch(plan->batch, state->d);
         plan->kernel = plan->batch <= WTL_DENSE_FEW ? "dot products" : "images side by side";
@@ -89,6 +91,12 @@ static wtl_status dense_setup(void *self, const wtl_layer_def *def, wtl_layer_pl
     return WTL_OK;
 }
 
+static bool dense_can_skip(const void *self)
+{
+    const dense_state *l = self;
+    return l->native && !l->no_sparse;
+}
+
 /* Dense weights need no other layout. */
 static void dense_plan_frozen(void *self, const wtl_layer_run *run,
                               const wtl_kernel_costs *costs, wtl_frozen_plan *plan)
@@ -96,7 +104,7 @@ static void dense_plan_frozen(void *self, const wtl_layer_run *run,
     (void)costs;
     dense_state *l = self;
     l->sparse = (wtl_sparse_dense){0};
-    if (!l->native) {
+    if (!dense_can_skip(l)) {
         return;
     }
     wtl_sparse_dense sparse =
@@ -313,6 +321,7 @@ const wtl_layer_ops wtl_dense_ops = {
     .params = dense_params,
     .macs = dense_macs,
     .setup = dense_setup,
+    .can_skip = dense_can_skip,
     .plan_frozen = dense_plan_frozen,
     .freeze = dense_freeze,
     .forward = dense_forward,

@@ -4,6 +4,7 @@
 #include "wattle/file.h"
 #include "wattle/json.h"
 #include "wattle/memory.h"
+#include "wattle/speed.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -116,7 +117,8 @@ static total add_up(const wtl_session *s, const look *before, const look *after)
     return t;
 }
 
-static json_t *certificate(const wtl_session *s, const wtl_prune_result *r, const total *t)
+static json_t *certificate(const wtl_session *s, const wtl_prune_result *r, const total *t,
+                           const wtl_speed *speed)
 {
     const wtl_prune_options *o = &s->options;
     json_t *config = wtl_prune_options_to_json(o);
@@ -144,12 +146,32 @@ static json_t *certificate(const wtl_session *s, const wtl_prune_result *r, cons
         r->rounds, "epochs", wtl_json_real(r->epochs), "seconds", wtl_json_real(r->seconds),
         "peak_bytes", wtl_json_real(r->peak_bytes));
     json_decref(config);
+    if (rest && json_object_set_new(rest, "speed", wtl_speed_to_json(speed)) != 0) {
+        json_decref(rest);
+        rest = NULL;
+    }
     if (document && (!rest || json_object_update(document, rest) != 0)) {
         json_decref(document);
         document = NULL;
     }
     json_decref(rest);
     return document;
+}
+
+static wtl_status write_certificate(const wtl_session *s, const wtl_prune_folder *folder,
+                                    const wtl_prune_result *result, const total *t,
+                                    wtl_error *err)
+{
+    wtl_speed speed;
+    wtl_kernel_costs defaults = wtl_kernel_costs_default(WTL_ISA_BEST);
+    wtl_status status = wtl_speed_predict(
+        &speed, s->net, s->hooks->costs ? s->hooks->costs : &defaults, 1, err);
+    if (status == WTL_OK) {
+        status = wtl_json_write(wtl_prune_folder_path(folder, WTL_FILE_CERTIFICATE),
+                                certificate(s, result, t, &speed), err);
+        wtl_speed_clear(&speed);
+    }
+    return status;
 }
 
 wtl_status wtl_prune_certify(wtl_session *s, const wtl_prune_state *state,
@@ -172,8 +194,7 @@ wtl_status wtl_prune_certify(wtl_session *s, const wtl_prune_state *state,
     }
     if (status == WTL_OK) {
         total t = add_up(s, before, after);
-        status = wtl_json_write(wtl_prune_folder_path(folder, WTL_FILE_CERTIFICATE),
-                                certificate(s, result, &t), err);
+        status = write_certificate(s, folder, result, &t, err);
     }
     wtl_free(before);
     wtl_free(after);

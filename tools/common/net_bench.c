@@ -23,6 +23,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* ---- limits ---- */
 
@@ -71,6 +72,8 @@ wtl_spread wtl_spread_of(double *values, int count)
 
 typedef struct bench_run {
     const wtl_bench_plan *plan;
+    wtl_bench_point *point; /* of it */
+    double *samples;        /* [series][plan->repeats]: the rows last */
     wtl_net *net;
     wtl_optimizer *optimizer; /* NULL: inference */
     int *labels;
@@ -109,7 +112,8 @@ static bool has_batchnorm(const wtl_netdef *def)
     return false;
 }
 
-static wtl_status make_run(bench_run *run, const wtl_subject *subject, wtl_error *err)
+static wtl_status make_run(bench_run *run, const wtl_subject *subject, bool no_sparse,
+                           wtl_error *err)
 {
     const wtl_bench_plan *plan = run->plan;
     const wtl_net_options options = {.batch = plan->batch,
@@ -117,6 +121,7 @@ static wtl_status make_run(bench_run *run, const wtl_subject *subject, wtl_error
                                      .engine = plan->engine,
                                      .isa = plan->isa,
                                      .no_winograd = plan->no_winograd,
+                                     .no_sparse = no_sparse,
                                      .training = plan->training,
                                      .seed = plan->seed};
     bool fold = !plan->training && !plan->no_fold && has_batchnorm(subject->def);
@@ -129,7 +134,7 @@ static wtl_status make_run(bench_run *run, const wtl_subject *subject, wtl_error
         wtl_net_free(whole);
     }
     if (status != WTL_OK || !plan->training) {
-        return status == WTL_OK ? wtl_net_freeze(run->net, NULL, err) : status;
+        return status == WTL_OK ? wtl_net_freeze(run->net, plan->costs, err) : status;
     }
     const wtl_optimizer_options sgd = {.kind = WTL_OPTIMIZER_SGD,
                                        .momentum = 0.9,
@@ -192,6 +197,7 @@ static void clear_run(bench_run *run)
     wtl_optimizer_free(run->optimizer);
     wtl_net_free(run->net);
     wtl_free(run->labels);
+    wtl_free(run->samples);
     *run = (bench_run){0};
 }
 
@@ -274,7 +280,7 @@ static wtl_status list_rows(wtl_bench_point *point, wtl_net *net, const wtl_limi
     return status;
 }
 
-void wtl_bench_point_clear(wtl_bench_point *point)
+static void clear_point(wtl_bench_point *point)
 {
     for (int i = 0; i < point->row_count; i++) {
         wtl_free(point->rows[i].name);
@@ -284,15 +290,22 @@ void wtl_bench_point_clear(wtl_bench_point *point)
     *point = (wtl_bench_point){0};
 }
 
+void wtl_bench_pair_clear(wtl_bench_pair *pair)
+{
+    clear_point(&pair->point);
+    clear_point(&pair->dense);
+}
+
 /* ---- measuring ---- */
 
 enum { SERIES_WHOLE, SERIES_LOSS, SERIES_STEP, SERIES_REST, SERIES_ROWS };
 
-/* samples[series][plan->repeats]: what takes how long in each repeat, the rows last. */
-static void take_sample(bench_run *run, const wtl_bench_point *point, double *samples)
+/* What takes how long in one repeat. */
+static void take_sample(bench_run *run)
 {
+    wtl_bench_point *point = run->point;
     size_t stride = (size_t)run->plan->repeats;
-    double *sample = samples + point->repeats;
+    double *sample = run->samples + point->repeats++;
     pass_times times = run_pass(run);
     double rest = times.whole - times.loss - times.step;
     for (int i = 0; i < point->row_count; i++) {
@@ -307,51 +320,31 @@ static void take_sample(bench_run *run, const wtl_bench_point *point, double *sa
     sample[SERIES_REST * stride] = rest;
 }
 
-static void sum_up(wtl_bench_point *point, double *samples, size_t stride)
+static void sum_up(const bench_run *run)
 {
+    wtl_bench_point *point = run->point;
+    size_t stride = (size_t)run->plan->repeats;
     wtl_spread all[SERIES_ROWS];
     for (int i = 0; i < SERIES_ROWS; i++) {
-        all[i] = wtl_spread_of(samples + (size_t)i * stride, point->repeats);
+        all[i] = wtl_spread_of(run->samples + (size_t)i * stride, point->repeats);
     }
     point->seconds = all[SERIES_WHOLE];
     point->loss_seconds = all[SERIES_LOSS].median;
     point->step_seconds = all[SERIES_STEP].median;
     point->rest_seconds = all[SERIES_REST].median;
     for (int i = 0; i < point->row_count; i++) {
-        double *series = samples + (size_t)(SERIES_ROWS + i) * stride;
+        double *series = run->samples + (size_t)(SERIES_ROWS + i) * stride;
         point->rows[i].seconds = wtl_spread_of(series, point->repeats).median;
     }
 }
 
-static wtl_status repeat(bench_run *run, wtl_bench_point *point, wtl_error *err)
-{
-    enum { LEAST_REPEATS = 3 };
-    const wtl_bench_plan *plan = run->plan;
-    size_t stride = (size_t)plan->repeats;
-    double *samples =
-        wtl_alloc((size_t)(SERIES_ROWS + point->row_count) * stride, sizeof *samples);
-    if (!samples) {
-        return wtl_fail(err, WTL_E_NOMEM, "out of memory for %d repeats", plan->repeats);
-    }
-    double begin = wtl_peak_now();
-    bool stopped = false;
-    while (point->repeats < plan->repeats && !stopped &&
-           (point->repeats < LEAST_REPEATS || wtl_peak_now() - begin < plan->seconds)) {
-        take_sample(run, point, samples);
-        point->repeats++;
-        stopped = wtl_signals_stop(NULL);
-    }
-    if (!stopped) {
-        sum_up(point, samples, stride);
-    }
-    wtl_free(samples);
-    return stopped ? wtl_fail(err, WTL_E_STOPPED, "stopped") : WTL_OK;
-}
-
-static wtl_status measure(bench_run *run, wtl_bench_point *point, const wtl_subject *subject,
+/* Ready to be timed: net, images, warm, rows. */
+static wtl_status prepare(bench_run *run, const wtl_subject *subject, bool no_sparse,
                           const wtl_limits *limits, wtl_error *err)
 {
-    wtl_status status = make_run(run, subject, err);
+    wtl_bench_point *point = run->point;
+    *point = (wtl_bench_point){.threads = run->plan->threads, .batch = run->plan->batch};
+    wtl_status status = make_run(run, subject, no_sparse, err);
     if (status == WTL_OK) {
         status = fill_inputs(run, err);
     }
@@ -364,21 +357,96 @@ static wtl_status measure(bench_run *run, wtl_bench_point *point, const wtl_subj
     }
     point->memory = wtl_net_memory_of(run->net);
     status = list_rows(point, run->net, limits, err);
-    return status == WTL_OK ? repeat(run, point, err) : status;
+    size_t series = (size_t)(SERIES_ROWS + point->row_count);
+    run->samples = wtl_alloc(series * (size_t)run->plan->repeats, sizeof *run->samples);
+    return status == WTL_OK && !run->samples
+               ? wtl_fail(err, WTL_E_NOMEM, "out of memory for %d repeats", run->plan->repeats)
+               : status;
 }
 
-wtl_status wtl_bench_measure(wtl_bench_point *point, const wtl_subject *subject,
+/* Whether some layer runs by another kernel. */
+static bool differ(const wtl_net *a, const wtl_net *b)
+{
+    for (int i = 0; i < wtl_net_def(a)->layer_count; i++) {
+        if (strcmp(wtl_net_kernel(a, i), wtl_net_kernel(b, i)) != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool wants_more(const bench_run *run, double seconds)
+{
+    enum { LEAST_REPEATS = 3 };
+    int repeats = run->point->repeats;
+    return repeats < run->plan->repeats &&
+           (repeats < LEAST_REPEATS || seconds < run->plan->seconds);
+}
+
+/* Passes of `count` runs by turns of some milliseconds: a short pass keeps what it has in the
+ * caches for the next one. False when stopped. */
+static bool repeat(bench_run *runs, int count)
+{
+    static const double TURN = 0.01;
+    double spent[2] = {0.0, 0.0};
+    for (bool more = true; more;) {
+        more = false;
+        for (int i = 0; i < count; i++) {
+            double begin = wtl_peak_now(), turn = 0.0;
+            for (; turn < TURN && wants_more(&runs[i], spent[i] + turn);
+                 turn = wtl_peak_now() - begin) {
+                take_sample(&runs[i]);
+            }
+            spent[i] += turn;
+            more |= wants_more(&runs[i], spent[i]);
+            if (wtl_signals_stop(NULL)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static wtl_status measure(bench_run runs[2], const wtl_subject *subject,
+                          const wtl_limits *limits, wtl_error *err)
+{
+    const wtl_bench_plan *plan = runs[0].plan;
+    int count = 1;
+    wtl_status status = prepare(&runs[0], subject, plan->no_sparse, limits, err);
+    bool has_zeros = subject->checkpoint && !plan->training && !plan->no_sparse &&
+                     plan->engine == WTL_ENGINE_NATIVE;
+    if (status == WTL_OK && has_zeros) {
+        status = prepare(&runs[1], subject, true, limits, err);
+        count += status == WTL_OK && differ(runs[0].net, runs[1].net);
+    }
+    if (status != WTL_OK) {
+        return status;
+    }
+    if (!repeat(runs, count)) {
+        return wtl_fail(err, WTL_E_STOPPED, "stopped");
+    }
+    for (int i = 0; i < count; i++) {
+        sum_up(&runs[i]);
+    }
+    return WTL_OK;
+}
+
+wtl_status wtl_bench_measure(wtl_bench_pair *pair, const wtl_subject *subject,
                              const wtl_bench_plan *plan, const wtl_limits *limits,
                              wtl_error *err)
 {
-    *point = (wtl_bench_point){.threads = plan->threads, .batch = plan->batch};
-    bench_run run = {.plan = plan};
+    *pair = (wtl_bench_pair){.point = {0}};
+    bench_run runs[2] = {{.plan = plan, .point = &pair->point},
+                         {.plan = plan, .point = &pair->dense}};
     wtl_blas_prepare();
     wtl_threads_prepare(plan->threads);
-    wtl_status status = measure(&run, point, subject, limits, err);
-    clear_run(&run);
+    wtl_status status = measure(runs, subject, limits, err);
+    clear_run(&runs[0]);
+    clear_run(&runs[1]);
     if (status != WTL_OK) {
-        wtl_bench_point_clear(point);
+        wtl_bench_pair_clear(pair);
+    } else if (pair->dense.repeats == 0) {
+        clear_point(&pair->dense);
     }
     return status;
 }

@@ -7,6 +7,8 @@
 #include "model.h"
 #include "peak.h"
 
+#include "wattle/kernel_costs.h"
+
 /* Limits of the machine with so many threads; FLOP/s and bytes/s, 0 where memory was short. */
 typedef struct wtl_limits {
     int threads;
@@ -53,19 +55,29 @@ typedef struct wtl_bench_plan {
     bool training; /* forward, loss, backward, SGD step; else a forward pass */
     bool no_fold;  /* keep batch norm apart at inference */
     wtl_engine engine;
-    wtl_isa isa;      /* of the native engine: the most it may use */
-    bool no_winograd; /* native engine */
+    wtl_isa isa;                   /* of the native engine: the most it may use */
+    bool no_winograd;              /* native engine */
+    bool no_sparse;                /* dense kernels alone, whatever the weights' zeros */
+    const wtl_kernel_costs *costs; /* to choose kernels by; NULL: the defaults */
     int threads, batch;
     int warmup, repeats; /* passes before, and at most; both >= 1 */
     double seconds;      /* after which repeats end, three of them apart */
     uint64_t seed;       /* of weights without a checkpoint, images, labels */
 } wtl_bench_plan;
 
-/* Images are noise. WTL_E_STOPPED after Ctrl-C; what wtl_net_create() and
- * wtl_checkpoint_fill_net() return. On success freed by wtl_bench_point_clear(), else empty. */
-wtl_status wtl_bench_measure(wtl_bench_point *point, const wtl_subject *subject,
+/* What was measured under one plan. */
+typedef struct wtl_bench_pair {
+    wtl_bench_point point;
+    wtl_bench_point dense; /* where zeros of a checkpoint made layers of `point` choose other
+                              kernels: the same with the dense ones; else repeats is 0 */
+} wtl_bench_pair;
+
+/* Images are noise. Passes of a pair take turns, so that whatever else the machine does meets
+ * both; each has its own plan->seconds. WTL_E_STOPPED after Ctrl-C; what wtl_net_create() and
+ * wtl_checkpoint_fill_net() return. On success freed by wtl_bench_pair_clear(), else empty. */
+wtl_status wtl_bench_measure(wtl_bench_pair *pair, const wtl_subject *subject,
                              const wtl_bench_plan *plan, const wtl_limits *limits,
                              wtl_error *err) WTL_MUST_CHECK;
-void wtl_bench_point_clear(wtl_bench_point *point);
+void wtl_bench_pair_clear(wtl_bench_pair *pair);
 
 #endif

@@ -88,6 +88,8 @@ typedef struct wtl_kernel_choice {
     wtl_kernel kernel;
     double seconds[WTL_KERNEL_COUNT]; /* predicted, one thread; infinite where it cannot run */
     double speed_up; /* of `kernel` over dense, at least 1: predicted, not measured */
+    bool streamed;   /* a dense layer of few images, as fast as memory: the seconds are those of
+                        all threads together */
 } wtl_kernel_choice;
 
 /* The fastest kernel for a convolution whose options and shapes have been checked, on `batch`

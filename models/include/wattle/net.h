@@ -45,6 +45,7 @@ typedef struct wtl_net_options {
     wtl_isa isa;         /* of the native engine: the most it may use */
     bool no_winograd;    /* native engine: no convolution by Winograd's F(4x4,3x3), whose errors
                             are about three times larger */
+    bool no_sparse;      /* native engine: frozen weights that are 0 are multiplied by, too */
     bool training;       /* plan for backward; auxiliary heads are part of the net */
     bool no_fusion;      /* keep ReLU apart from its producer (for tests) */
     bool input_gradient; /* backward also computes d loss / d input */
@@ -108,6 +109,11 @@ WTL_API wtl_status wtl_net_freeze(wtl_net *net, const struct wtl_kernel_costs *c
                                   wtl_error *err) WTL_MUST_CHECK;
 /* Back to weights that may change between runs. */
 WTL_API void wtl_net_thaw(wtl_net *net);
+
+/* Whether layer `index` of an inference net has a kernel that skips weights that are 0, should
+ * wtl_net_freeze() choose it. Such are a dense layer and a convolution, but for one that reads an
+ * image of few channels. */
+WTL_API bool wtl_net_can_skip(const wtl_net *net, int index);
 
 /* ---- running ---- */
 

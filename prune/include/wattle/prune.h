@@ -48,7 +48,8 @@
  * or null), "dense_energy", "pruned_energy", "metric", "drop_asked", "drop", "dense_top1",
  * "dense_top5", "top1", "top5", "val_images", "search_images", "train_images", "weights",
  * "weights_before", "weights_kept", "macs", "macs_before", "macs_after", "rounds", "epochs",
- * "seconds", "peak_bytes".
+ * "seconds", "peak_bytes", "speed" (wtl_speed_to_json(): whether the result runs faster, predicted
+ * for a batch of 1).
  */
 #ifndef WATTLE_PRUNE_H
 #define WATTLE_PRUNE_H
@@ -168,6 +169,7 @@ typedef struct wtl_prune_hooks {
     double (*peak_bytes)(void *context); /* of the process' memory; NULL: unknown */
     int (*stop)(void *context);
     void *context;
+    const struct wtl_kernel_costs *costs; /* of this processor's kernels; NULL: the defaults */
 } wtl_prune_hooks; /* each may be NULL */
 
 typedef struct wtl_prune_result {
