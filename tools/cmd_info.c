@@ -1,5 +1,6 @@
 /* cmd_info.c - wattle info: what a network or checkpoint consists of. */
 #include "commands.h"
+#include "common/kernel_cache.h"
 #include "common/model.h"
 #include "common/output.h"
 
@@ -21,8 +22,8 @@ typedef struct info_args {
 static const wtl_option options[] = {
     {"zoo", NULL, NULL, "list the networks that come with wattle", "Options", WTL_OPTION_FLAG,
      0, ARG(zoo), 0, 0, NULL},
-    {"kernels", NULL, NULL, "how each layer would run here", NULL, WTL_OPTION_FLAG, 0,
-     ARG(kernels), 0, 0, NULL},
+    {"kernels", NULL, NULL, "how each layer would run here, with the weights as they are", NULL,
+     WTL_OPTION_FLAG, 0, ARG(kernels), 0, 0, NULL},
     {"batch", "batch-size", "N", "images in a batch, for memory and kernels (default 1)", NULL,
      WTL_OPTION_INT, 'b', ARG(batch), 1, 65536, NULL},
     {"engine", NULL, "NAME", "native (default), blas or reference", NULL, WTL_OPTION_CHOICE, 0,
@@ -142,6 +143,14 @@ static wtl_status count_layers(report *r, wtl_error *err)
     return wtl_netdef_totals(r->def, &r->parameters, &r->macs, err);
 }
 
+/* As eval and infer do: kernels are chosen by the zeros of the weights. */
+static wtl_status freeze(report *r, wtl_error *err)
+{
+    wtl_kernel_costs costs = wtl_kernel_cache_load(WTL_ISA_BEST);
+    wtl_status status = wtl_checkpoint_fill_net(r->checkpoint, r->net, err);
+    return status == WTL_OK ? wtl_net_freeze(r->net, &costs, err) : status;
+}
+
 static wtl_status plan(report *r, const info_args *args, int threads, wtl_error *err)
 {
     wtl_net_options how = {
@@ -151,6 +160,9 @@ static wtl_status plan(report *r, const info_args *args, int threads, wtl_error 
         return status;
     }
     r->memory = wtl_net_memory_of(r->net);
+    if (args->kernels && r->checkpoint && (status = freeze(r, err)) != WTL_OK) {
+        return status == WTL_E_MISSING ? wtl_fail_in(err, WTL_E_FORMAT, r->def->name) : status;
+    }
     for (int i = 0; i < r->def->layer_count; i++) {
         const char *kernel = r->keep[i] ? wtl_net_kernel(r->net, i) : NULL;
         r->rows[i].kernel = kernel ? kernel : "";

@@ -1,13 +1,16 @@
 /* cmd_prune.c - wattle prune. */
 #include "commands.h"
+#include "common/kernel_cache.h"
 #include "common/output.h"
 #include "common/progress.h"
 #include "common/prune_options.h"
 #include "common/signals.h"
+#include "common/speed_output.h"
 #include "common/training.h"
 
 #include "wattle/file.h"
 #include "wattle/memory.h"
+#include "wattle/text.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -112,7 +115,7 @@ static int list_methods(void)
 
 /* ---- dry run ---- */
 
-static json_t *preflight_json(const wtl_preflight *p)
+static json_t *preflight_json(const wtl_preflight *p, const wtl_speed *speed)
 {
     json_t *layers = json_array();
     for (int i = 0; i < p->layer_count; i++) {
@@ -124,17 +127,17 @@ static json_t *preflight_json(const wtl_preflight *p)
                       (json_int_t)l->least, "macs", wtl_json_real(l->macs), "energy",
                       wtl_json_real(l->energy), "floor", wtl_json_real(l->floor)));
     }
-    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:b, s:o}", "net",
+    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:o}", "net",
                      p->net, "hardware", p->hardware, "dense_energy", wtl_json_real(p->dense),
                      "floor", wtl_json_real(p->floor / p->dense), "top1",
                      wtl_json_real(p->top1), "top5", wtl_json_real(p->top5), "loss",
                      wtl_json_real(p->loss), "floor_energy", wtl_json_real(p->floor),
                      "train_images", (json_int_t)p->train_images, "val_images",
                      (json_int_t)p->val_images, "search_images", (json_int_t)p->search_images,
-                     "faster_on_this_machine", 0, "layers", layers);
+                     "speed", wtl_speed_to_json(speed), "layers", layers);
 }
 
-static void print_preflight(const wtl_preflight *p)
+static void print_preflight(const wtl_preflight *p, const wtl_speed *speed)
 {
     printf("%s on %s, zeros of activations measured on %ld training images\n\n", p->net,
            p->hardware, p->search_images);
@@ -156,9 +159,8 @@ static void print_preflight(const wtl_preflight *p)
            p->val_images);
     printf("images         %ld to train on (search images are some of them), %ld to judge by\n",
            p->train_images, p->val_images);
-    puts(
-        "speed          no layer will run faster on this machine: the engines multiply by the\n"
-        "               zeros that pruning leaves. Energies are estimated by a model.");
+    wtl_speed_print_prospect(speed, "speed          ");
+    puts("               Energies are estimated by a model.");
 }
 
 static int dry_run(const prune_args *args, const wtl_command *command, bool json)
@@ -167,25 +169,34 @@ static int dry_run(const prune_args *args, const wtl_command *command, bool json
     wtl_error err = {0};
     wtl_status status = wtl_prune_preflight(&preflight, &args->o, &err);
     int code = status == WTL_OK ? WTL_EXIT_DONE : wtl_cli_report(&err);
-    if (preflight.layers && json) {
-        int printed = wtl_cli_print_json(command, preflight_json(&preflight));
+    wtl_speed speed = {.layers = NULL};
+    if (preflight.layers) {
+        wtl_kernel_costs costs = wtl_kernel_cache_load(WTL_ISA_BEST);
+        status = wtl_speed_of_file(&speed, args->o.checkpoint, &costs, &err);
+    }
+    if (preflight.layers && status != WTL_OK && !code) {
+        code = wtl_cli_report(&err);
+    } else if (preflight.layers && json) {
+        int printed = wtl_cli_print_json(command, preflight_json(&preflight, &speed));
         code = code ? code : printed;
     } else if (preflight.layers) {
-        print_preflight(&preflight);
+        print_preflight(&preflight, &speed);
     }
+    wtl_speed_clear(&speed);
     wtl_preflight_clear(&preflight);
     return code;
 }
 
 /* ---- the run ---- */
 
-static int print_json(const wtl_command *command, const char *out, const wtl_prune_result *r)
+static int print_json(const wtl_command *command, const char *out, const wtl_prune_result *r,
+                      const wtl_speed *speed)
 {
     return wtl_cli_print_json(
         command,
         json_pack(
             "{s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
-            "s:I, s:o, s:i, s:o, s:o, s:o}",
+            "s:I, s:o, s:i, s:o, s:o, s:o, s:o}",
             "run", wtl_json_string(out), "met", (int)r->met, "why", wtl_json_string(r->why),
             "energy_asked", wtl_json_real(r->energy_asked), "energy", wtl_json_real(r->energy),
             "energy_held_out", wtl_json_real(r->energy_held_out), "dense_energy",
@@ -195,10 +206,12 @@ static int print_json(const wtl_command *command, const char *out, const wtl_pru
             "dense_top5", wtl_json_real(r->dense_top5), "top1", wtl_json_real(r->top1), "top5",
             wtl_json_real(r->top5), "val_images", (json_int_t)r->val_images, "density",
             wtl_json_real(r->density), "rounds", r->rounds, "epochs", wtl_json_real(r->epochs),
-            "seconds", wtl_json_real(r->seconds), "peak_bytes", wtl_json_real(r->peak_bytes)));
+            "seconds", wtl_json_real(r->seconds), "peak_bytes", wtl_json_real(r->peak_bytes),
+            "speed", wtl_speed_to_json(speed)));
 }
 
-static void print_text(const char *out, const wtl_prune_result *r)
+static void print_text(const char *out, const wtl_prune_result *r, const char *network,
+                       const wtl_speed *speed)
 {
     char asked[2][64] = {"nothing", "nothing"}, took[32];
     if (!isnan(r->energy_asked)) {
@@ -216,10 +229,32 @@ static void print_text(const char *out, const wtl_prune_result *r)
            r->top1, r->top5, r->val_images, r->dense_top1, r->dense_top5);
     printf("drop      %.2f points (asked %s)\n", r->drop, asked[1]);
     printf("weights   %.2f %% kept\n", 100.0 * r->density);
+    wtl_speed_print(speed, "speed     ", network);
     printf("cost      %d rounds, %.2f epochs of fine-tuning, %s, %.0f MB\n", r->rounds,
            r->epochs, took, r->peak_bytes / 1e6);
-    printf("\nthe network is %s/ckpt/pruned.wtl; 'wattle report %s' makes a page of the run\n",
-           out, out);
+    printf("\nthe network is %s; 'wattle report %s' makes a page of the run\n", network, out);
+}
+
+/* Of a finished run. */
+static int print_result(const prune_args *args, const wtl_parsed *parsed,
+                        const wtl_prune_result *result, const wtl_kernel_costs *costs)
+{
+    wtl_error err = {0};
+    wtl_speed speed;
+    char *network = wtl_format("%s/ckpt/pruned.wtl", args->out);
+    wtl_status status = network ? wtl_speed_of_file(&speed, network, costs, &err)
+                                : wtl_fail(&err, WTL_E_NOMEM, "out of memory");
+    int code = status == WTL_OK ? WTL_EXIT_DONE : wtl_cli_report(&err);
+    if (status == WTL_OK && parsed->common.json) {
+        code = print_json(parsed->command, args->out, result, &speed);
+    } else if (status == WTL_OK) {
+        print_text(args->out, result, network, &speed);
+    }
+    if (status == WTL_OK) {
+        wtl_speed_clear(&speed);
+    }
+    wtl_free(network);
+    return code;
 }
 
 /* Whether there is something to go on with; progress is shown by `show`. */
@@ -260,13 +295,9 @@ static int prune(const prune_args *args, const wtl_parsed *parsed)
         return report_stopped(args, w.saved, &err);
     }
     bool finished = status == WTL_OK || (status == WTL_E_GOAL && result.dense_energy > 0);
-    if (finished && parsed->common.json) {
-        int code = print_json(parsed->command, args->out, &result);
-        if (code) {
-            return code;
-        }
-    } else if (finished) {
-        print_text(args->out, &result);
+    int code = finished ? print_result(args, parsed, &result, hooks.costs) : WTL_EXIT_DONE;
+    if (code) {
+        return code;
     }
     return status == WTL_OK ? WTL_EXIT_DONE : wtl_cli_report(&err);
 }
@@ -314,7 +345,8 @@ const wtl_command wtl_command_prune = {
         "the accuracy is judged on the validation images: those that the checkpoint's "
         "training\n"
         "held out. Search images are some of the training images. Test images are not\n"
-        "touched. The pruned network is no faster here; --dry-run tells what can be saved.\n"
+        "touched. --dry-run tells what can be saved; whether the pruned network runs faster\n"
+        "here is predicted at the end, layer by layer ('wattle bench' measures it).\n"
         "\n"
         "With --target-energy the run goes to that energy in --rounds steps; with --max-drop\n"
         "alone it goes down step by step until more is lost, and returns the last network "

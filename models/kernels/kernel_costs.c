@@ -4,6 +4,7 @@
 #include "conv_sparse.h"
 #include "conv_winograd.h"
 #include "native/sparse.h"
+#include "sparse_dense.h"
 
 #include <math.h>
 
@@ -78,10 +79,31 @@ static double dense_seconds(const wtl_kernel_costs *costs, const wtl_conv_geomet
     return seconds;
 }
 
-/* A dense layer of few images: weights pass by once, at the speed of memory. */
-static bool is_streamed(const wtl_conv_geometry *g, int batch)
+/* A dense layer of few images: weights pass by once. */
+static bool is_passed(const wtl_conv_geometry *g, int batch)
 {
     return g->h * g->w * g->p * g->q == 1 && batch <= FEW_IMAGES;
+}
+
+/* At the speed of memory. */
+static bool is_streamed(const wtl_conv_geometry *g, int batch)
+{
+    return is_passed(g, batch) && (double)g->k * g->c > WTL_CACHED_WEIGHTS;
+}
+
+/* From a cache: cycles as in sparse_dense.c, of a processor of 4 GHz. */
+static double cached_seconds(const wtl_conv_geometry *g, wtl_kernel kernel,
+                             wtl_kernel_density density, int batch)
+{
+    static const double SECONDS = 0.25e-9, ROW_END = 10.0;
+    static const double CYCLES[2][WTL_KERNEL_COUNT] = {{0.24, 1.1, 3.3}, {0.54, 1.7, 3.3}};
+    double weights = (double)g->k * g->c, each = CYCLES[batch > 1][kernel];
+    if (kernel == WTL_KERNEL_DENSE) {
+        return SECONDS * weights * each;
+    }
+    bool rows = kernel == WTL_KERNEL_ROWS;
+    double entries = rows ? weights * density.weights : weights / WTL_QUAD * density.quads;
+    return SECONDS * (entries * each + ROW_END * (rows ? g->k : (double)g->k / WTL_QUAD));
 }
 
 static double streamed_seconds(const wtl_kernel_costs *costs, double weights, wtl_kernel kernel,
@@ -114,6 +136,10 @@ wtl_kernel_choice wtl_kernel_choose_for(const wtl_kernel_costs *costs,
     if (choice.streamed) {
         for (int k = 0; k < WTL_KERNEL_COUNT; k++) {
             choice.seconds[k] = streamed_seconds(costs, weights, (wtl_kernel)k, density);
+        }
+    } else if (is_passed(g, batch)) {
+        for (int k = 0; k < WTL_KERNEL_COUNT; k++) {
+            choice.seconds[k] = cached_seconds(g, (wtl_kernel)k, density, batch);
         }
     } else {
         choice.seconds[WTL_KERNEL_DENSE] = dense_seconds(costs, g, batch);

@@ -85,7 +85,9 @@ static double cycles_of(const wtl_native *native, const wtl_sparse_dense *p)
 
 double wtl_sparse_dense_rival(const wtl_native *native, int k, int d, int batch)
 {
-    double arithmetic = 0.54 * (double)vectors(native, batch), memory = 0.75;
+    bool cached = (double)k * d <= WTL_CACHED_WEIGHTS;
+    double arithmetic = batch == 1 ? 0.24 : 0.54 * (double)vectors(native, batch);
+    double memory = cached ? 0.0 : 0.75;
     return (double)k * d * (arithmetic > memory ? arithmetic : memory);
 }
 

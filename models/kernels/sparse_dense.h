@@ -40,6 +40,7 @@ wtl_sparse_dense wtl_sparse_dense_plan(const wtl_native *native, int k, int d, i
                                        const float *w);
 
 /* The cycles of the dense kernels (native_dense.h) on such a layer, by the same measure. */
+enum { WTL_CACHED_WEIGHTS = 2 << 20 }; /* of a layer: so many stay in a cache between runs */
 double wtl_sparse_dense_rival(const wtl_native *native, int k, int d, int batch);
 
 /* Pack w as planned into plan->bytes, aligned to 64 bytes. w is as when planned. */

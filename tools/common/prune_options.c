@@ -1,5 +1,7 @@
 /* prune_options.c - what prune and compare do with their shared options; progress. */
 #include "prune_options.h"
+
+#include "kernel_cache.h"
 #include "output.h"
 #include "progress.h"
 #include "signals.h"
@@ -145,9 +147,12 @@ static double peak_bytes(void *context)
 
 wtl_prune_hooks wtl_cli_prune_hooks(wtl_progress *progress)
 {
+    static wtl_kernel_costs costs; /* as long as the hooks */
+    costs = wtl_kernel_cache_load(WTL_ISA_BEST);
     return (wtl_prune_hooks){.event = on_event,
                              .seconds = wtl_cli_clock,
                              .peak_bytes = peak_bytes,
                              .stop = wtl_signals_stop,
-                             .context = progress};
+                             .context = progress,
+                             .costs = &costs};
 }
