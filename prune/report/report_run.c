@@ -70,6 +70,16 @@ static const wtl_report_field certificate_fields[] = {
 };
 #undef AT
 
+/* The certificate's "speed"; runs of older versions have none. */
+typedef struct speed {
+    double speed_up, layers_faster, layers;
+} speed;
+
+static const wtl_report_field speed_fields[] = {
+    {"speed_up", WTL_REPORT_NEEDED, offsetof(speed, speed_up), 0, 1e9},
+    {"layers_faster", WTL_REPORT_NEEDED, offsetof(speed, layers_faster), 0, 1e9},
+};
+
 typedef struct layer_row {
     const char *layer;
     double weights, kept_before, kept_after, energy_before, energy_after;
@@ -127,6 +137,7 @@ static const wtl_report_field plan_fields[] = {
 
 typedef struct page {
     certificate c;
+    speed speed; /* layers 0: not known */
     wtl_report_json certificate, config, env, plan;
     wtl_prune_options options;
     layer_row *layers;
@@ -135,12 +146,27 @@ typedef struct page {
     char *layer_text, *round_text;
 } page;
 
+static wtl_status read_speed(page *p, wtl_error *err)
+{
+    const json_t *object = json_object_get(p->certificate.root, "speed");
+    if (!object) {
+        return WTL_OK;
+    }
+    wtl_status status = wtl_report_take(&p->certificate, object, speed_fields,
+                                        COUNT(speed_fields), &p->speed, err);
+    p->speed.layers = (double)json_array_size(json_object_get(object, "layers"));
+    return status;
+}
+
 static wtl_status read_page(page *p, const char *folder, wtl_error *err)
 {
     wtl_status status = wtl_report_json_read(&p->certificate, folder, "certificate.json", err);
     if (status == WTL_OK) {
         status = wtl_report_take(&p->certificate, p->certificate.root, certificate_fields,
                                  COUNT(certificate_fields), &p->c, err);
+    }
+    if (status == WTL_OK) {
+        status = read_speed(p, err);
     }
     if (status == WTL_OK) {
         status = wtl_report_json_read(&p->config, folder, "config.json", err);
@@ -285,6 +311,15 @@ static void put_key_figures(wtl_text *out, const page *p)
         wtl_report_amount(share, c->macs),
         wtl_report_count(a, fmin(c->search_images, c->val_images)),
         wtl_report_percent(b, c->energy_held_out), wtl_report_percent(ratio, c->floor));
+    if (p->speed.layers > 0) {
+        wtl_html_note(out,
+                      "On the processor of this run %s of %s layers with weights are predicted "
+                      "to run faster, all of them together %s, one image at a time; \"wattle "
+                      "bench\" of ckpt/pruned.wtl measures it.",
+                      wtl_report_count(a, p->speed.layers_faster),
+                      wtl_report_count(b, p->speed.layers),
+                      wtl_report_times(ratio, p->speed.speed_up));
+    }
 }
 
 /* ---- layers ---- */

@@ -3,6 +3,7 @@
 # harder goals, and twenty misuses each get one line, the right exit code, and lose nothing.
 . "${BASH_SOURCE%/*}/lib.sh"
 cd "$work" || exit 1
+export XDG_CACHE_HOME=$work/cache
 make_dense 20
 quick="--threads 1 --batch 16 --epochs 1 --final-epochs 2 --recalibrate 5 -q"
 
@@ -17,6 +18,9 @@ expect 0 prune $dense --data idx:d --dry-run --json
 floor=$(field floor)
 awk "BEGIN { exit !($floor > 0.02 && $floor < 0.9) }" || fail "a floor of $floor"
 [ ! -e run ] || fail "a dry run wrote something"
+in_output '"pays_below_4x1": '
+expect 0 prune $dense --data idx:d --dry-run
+grep -qE '^ +conv1 never, ip1 0\.[0-9]+ \(0\.[0-9]+\)$' out || fail "when zeros pay: $(cat out)"
 below=$(awk "BEGIN { print 0.9 * $floor }")
 expect_error 2 "cannot be reached" prune $dense --data idx:d --out no --target-energy "$below" $quick
 grep -qF "$(printf %.3f "$floor" | cut -c1-4)" "$work/err" || fail "the floor $floor is not named"
@@ -36,6 +40,18 @@ for method in energy-aware magnitude-uniform magnitude-global magnitude-sensitiv
     done
 done
 cmp $dense b-random/ckpt/dense.wtl || fail "the run's dense network is another"
+
+# Whether the result runs faster here: to the reader and in the certificate alike.
+in_output '"layers_faster": '
+expect 0 prune --resume --out b-random
+grep -qE '^speed +[0-2] of 2 layers will run faster on this machine, all of them together [0-9.]+x$' out ||
+    fail "speed: $(cat out)"
+in_output "not measured; default rates: 'wattle bench --calibrate'"
+in_output "conv1 (always dense)"
+in_output "measure it: wattle bench b-random/ckpt/pruned.wtl"
+grep -q '"speed": {' b-random/certificate.json || fail "certificate.json lacks the speed"
+expect 0 report b-random -q
+grep -q 'predicted to run faster' b-random/report.html || fail "the report lacks the speed"
 
 # Twice the same bytes.
 expect 0 prune $dense --data idx:d --out twice --method energy-aware --target-energy "$target" \

@@ -36,6 +36,7 @@ _wattle()
         --schedule | --lr-scheduler) words='constant step cosine onecycle' ;;
         --augment) words='none flip cifar imagenet caffe' ;;
         --engine) words='native blas reference' ;;
+        --isa) words='best plain avx2 avx512' ;;
         --hw | --against-hw | --hw-show) words=$(_wattle_hardware "${COMP_WORDS[0]}") ;;
         --method | --methods | -m) words=$(_wattle_methods "${COMP_WORDS[0]}") ;;
         --allocation) words='least-error equal-error by-energy' ;;
