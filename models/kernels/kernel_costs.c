@@ -72,9 +72,12 @@ static double dense_seconds(const wtl_kernel_costs *costs, const wtl_conv_geomet
     double weights = (double)g->k * (g->c / g->groups) * g->r * g->s;
     double flop = 2.0 * weights * g->p * g->q * batch;
     double seconds = 1e-9 * flop / costs->dense_gflops;
-    if (wtl_winograd_pays(g) && g->r == 3) {
-        double whole = rounded_up(g->p, 4) * rounded_up(g->q, 4) / ((double)g->p * g->q);
-        seconds = fmin(seconds, 1e-9 * flop * whole / costs->winograd_gflops);
+    if (wtl_winograd_pays(g)) {
+        /* The rate is that of F(4x4,3x3); F(2x2,5x5) has 36 products for 2 x 2 x 25. */
+        int tile = g->r == 3 ? 4 : 2;
+        double products = (4.0 * 3 * 4 * 3) / (tile * g->r * tile * g->r);
+        double whole = rounded_up(g->p, tile) * rounded_up(g->q, tile) / ((double)g->p * g->q);
+        seconds = fmin(seconds, 1e-9 * flop * whole * products / costs->winograd_gflops);
     }
     return seconds;
 }
