@@ -128,8 +128,7 @@ static void prepare_dense(run *r, const wtl_conv_geometry *g, const float *w)
     r->direct = wtl_direct_plan(g, r->native, 1, false);
     r->direct_packed = memory_of(wtl_direct_packed(&r->direct.forward) * sizeof(float));
     wtl_direct_pack(&r->direct.forward, 1, w, r->bias, r->direct_packed);
-    r->direct_scratch =
-        memory_of(wtl_direct_scratch(&r->direct, false) * sizeof(float));
+    r->direct_scratch = memory_of(wtl_direct_scratch(&r->direct, false) * sizeof(float));
 }
 
 static wtl_conv_geometry geometry_of(const layer *l)
