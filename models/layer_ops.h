@@ -49,6 +49,7 @@ typedef struct wtl_layer_plan {
     bool no_winograd;     /* only kernels that sum in the usual way */
     bool training;        /* whether backward will be called */
     bool input_gradient;  /* whether backward will be asked for dx */
+    bool adds;            /* conv in blocks: the last input is a map that is added to y */
     wtl_activation fused; /* applied to y at the end of forward, only if ops->fuses; its
                               gradient is the net's business, not the layer's */
     /* Filled in by setup(): */

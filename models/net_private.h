@@ -39,6 +39,8 @@ typedef struct wtl_place {
     int within;          /* the concatenation whose map it is a part of, or -1 */
     size_t offset;       /* of the part, in floats */
     size_t image;        /* floats between images */
+    int addend;          /* layer whose output is added to this one's, or -1 */
+    bool in_sum;         /* one of the two */
     bool copied;         /* the caller sees a copy in NCHW of a map in blocks */
     int copy;            /* its block */
 } wtl_place;

@@ -45,6 +45,7 @@ void wtl_conv_native_setup(wtl_conv_native *c, const wtl_conv_geometry *g, bool 
                            .batch = plan->batch,
                            .fused = plan->fused,
                            .has_bias = has_bias,
+                           .adds = plan->adds,
                            .plain = !plan->blocked_in};
     c->direct = wtl_direct_plan(g, plan->native, plan->threads, !plan->blocked_in);
     c->winograd = plan->blocked_in && !plan->no_winograd && wtl_winograd_pays(g);
@@ -127,14 +128,15 @@ void wtl_conv_native_freeze(const wtl_conv_native *c, const wtl_layer_run *run, 
 
 /* ---- the three products ---- */
 
-void wtl_conv_native_forward(const wtl_conv_native *c, const wtl_layer_run *run, const float *x,
-                             float *y)
+void wtl_conv_native_forward(const wtl_conv_native *c, const wtl_layer_run *run,
+                             const float *const *inputs, float *y)
 {
+    const float *x = inputs[0], *add = c->adds ? inputs[1] : NULL;
     float *scratch = run->scratch;
     const float *packed = run->frozen;
     if (packed && c->frozen == WTL_CONV_SPARSE) {
         wtl_conv_sparse_forward(c->native, run->frozen, run->n, c->threads, x, run->x_image[0],
-                                bias_of(c, run), c->fused, NULL, y, run->y_image, scratch);
+                                bias_of(c, run), c->fused, add, y, run->y_image, scratch);
         return;
     }
     if (!packed) {
@@ -144,10 +146,10 @@ void wtl_conv_native_forward(const wtl_conv_native *c, const wtl_layer_run *run,
     }
     if (c->winograd) {
         wtl_winograd_forward(c->native, &c->geometry, run->n, c->threads, x, run->x_image[0],
-                             packed, bias_of(c, run), NULL, c->fused, y, run->y_image, scratch);
+                             packed, bias_of(c, run), add, c->fused, y, run->y_image, scratch);
     } else {
         wtl_direct_forward(&c->direct, c->native, run->n, (wtl_const_map){x, run->x_image[0]},
-                           packed, NULL, c->fused, (wtl_map){y, run->y_image}, scratch);
+                           packed, add, c->fused, (wtl_map){y, run->y_image}, scratch);
     }
 }
 

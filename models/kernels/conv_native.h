@@ -22,6 +22,7 @@ typedef struct wtl_conv_native {
     int threads, batch;
     wtl_activation fused;
     bool has_bias;
+    bool adds;              /* x[1] to y */
     bool winograd;          /* in the three dense products */
     wtl_conv_method frozen; /* chosen for the weights at hand */
     wtl_sparse_form form;   /* if that is sparse */
@@ -37,8 +38,8 @@ void wtl_conv_native_setup(wtl_conv_native *c, const wtl_conv_geometry *g, bool 
 void wtl_conv_native_plan_frozen(wtl_conv_native *c, const wtl_layer_run *run,
                                  const wtl_kernel_costs *costs, wtl_frozen_plan *plan);
 void wtl_conv_native_freeze(const wtl_conv_native *c, const wtl_layer_run *run, void *frozen);
-void wtl_conv_native_forward(const wtl_conv_native *c, const wtl_layer_run *run, const float *x,
-                             float *y);
+void wtl_conv_native_forward(const wtl_conv_native *c, const wtl_layer_run *run,
+                             const float *const *x, float *y);
 /* dx may be NULL. */
 void wtl_conv_native_backward(const wtl_conv_native *c, const wtl_layer_run *run,
                               const float *x, const float *dy, float *dx);

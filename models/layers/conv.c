@@ -118,7 +118,7 @@ static void conv_forward(const void *self, const wtl_layer_run *run, const float
     const conv_state *state = self;
     const float *w = run->value[0], *b = state->bias ? run->value[1] : NULL;
     if (state->blocked) {
-        wtl_conv_native_forward(&state->native, run, x[0], y);
+        wtl_conv_native_forward(&state->native, run, x, y);
     } else if (run->engine == WTL_ENGINE_REFERENCE) {
         wtl_conv_reference_forward(&state->geometry, run->n, x[0], w, b, y);
         wtl_activate(y,
