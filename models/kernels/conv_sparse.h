@@ -55,6 +55,7 @@ typedef struct wtl_conv_sparse {
     size_t starts_at;  /* int32_t [groups][panels][filters or quads of a group], + 1 */
     size_t entries_at; /* wtl_sparse_entry or wtl_sparse_quad [entries] */
     size_t weights_at; /* int64_t [groups][blocks + 1]: work of the blocks before */
+    size_t index_at;   /* of a pattern: int32_t [entries][1 or 4]: places in w, or -1 */
     size_t bytes;      /* of all */
     double cycles;     /* estimated, of one thread, for the whole batch */
 } wtl_conv_sparse;
@@ -88,6 +89,35 @@ void wtl_conv_sparse_forward(const wtl_native *native, const wtl_conv_sparse *pa
                              int threads, const float *x, size_t x_image, const float *bias,
                              wtl_activation activation, const float *add, float *y,
                              size_t y_image, float *scratch);
+
+/* ---- patterns: packed once for a mask, filled with values each step, for training ---- */
+
+/* The layer whose forward product is the gradient of the input of a layer `g`: it reads dy, its
+ * filters are the layer's channels. False where there is none: with a stride, or where padding
+ * is wider than the filters. */
+bool wtl_conv_sparse_flipped(const wtl_conv_geometry *g, wtl_conv_geometry *flipped);
+
+/* Plan the pattern of the weights where mask [K,C/G,R,S] is not 0, of layer `g`; with `flipped`,
+ * `g` is the flipped layer and the mask that of the layer it comes from. Sets *p, `bytes` and
+ * `cycles` included; false where the layer is too large. */
+bool wtl_conv_sparse_plan_pattern(wtl_conv_sparse *p, const wtl_native *native,
+                                  const wtl_conv_geometry *g, int batch, const float *mask,
+                                  bool flipped);
+/* Make it in `memory`, of planned->bytes bytes, aligned to 64. */
+wtl_conv_sparse *wtl_conv_sparse_make_pattern(const wtl_conv_sparse *planned,
+                                              const wtl_conv_geometry *g, const float *mask,
+                                              bool flipped, void *memory);
+/* Fill in the values that w has now. */
+void wtl_conv_sparse_take(wtl_conv_sparse *pattern, int threads, const float *w);
+
+/* Bytes of scratch of the function below; SIZE_MAX if they cannot be counted. */
+size_t wtl_conv_sparse_weights_scratch(const wtl_conv_sparse *pattern, int threads);
+/* dw = the sum of dy * x for the weights of a pattern that is not flipped; others are left as they
+ * are. x and dy are maps in blocks of n <= batch images. The result is the same at the same number
+ * of threads. */
+void wtl_conv_sparse_weights(const wtl_native *native, const wtl_conv_sparse *pattern, int n,
+                             int threads, const float *x, size_t x_image, const float *dy,
+                             size_t y_image, float *dw, float *scratch);
 
 /* ---- conv_sparse_plan.c, for conv_sparse.c ---- */
 

@@ -26,7 +26,8 @@ enum { WTL_BLOCK_CHANNELS = 16 };
     EACH(sparse)                                                                               \
     EACH(lrn)                                                                                  \
     EACH(batchnorm)                                                                            \
-    EACH(dense)
+    EACH(dense)                                                                                \
+    EACH(masked)
 
 typedef struct wtl_native {
     wtl_isa isa;
