@@ -4,17 +4,9 @@
 
 #include "conv_sparse.h"
 #include "conv_winograd.h"
+#include "native/sparse.h"
 
 #include <string.h>
-
-/* Below these the transforms cost more than the multiplications that they save. */
-enum { WINOGRAD_CHANNELS = 32, WINOGRAD_PIXELS = 36 };
-
-static bool winograd_pays(const wtl_conv_geometry *g)
-{
-    return wtl_winograd_takes(g) && g->c / g->groups >= WINOGRAD_CHANNELS &&
-           g->k / g->groups >= WINOGRAD_CHANNELS && g->p * g->q >= WINOGRAD_PIXELS;
-}
 
 static size_t most(size_t a, size_t b)
 {
@@ -30,8 +22,7 @@ static size_t together(size_t floats, size_t bytes)
 
 static const char *const KERNELS[WTL_CONV_SPARSE + 1][WTL_ISA_COUNT] = {
     [WTL_CONV_DIRECT] = {NULL, "direct, plain C", "direct, avx2", "direct, avx512"},
-    [WTL_CONV_WINOGRAD] = {NULL, "winograd 4x4, plain C", "winograd 4x4, avx2",
-                           "winograd 4x4, avx512"},
+    [WTL_CONV_WINOGRAD] = {NULL, "winograd, plain C", "winograd, avx2", "winograd, avx512"},
     [WTL_CONV_SPARSE] = {NULL, "sparse, plain C", "sparse, avx2", "sparse, avx512"},
 };
 
@@ -43,9 +34,10 @@ void wtl_conv_native_setup(wtl_conv_native *c, const wtl_conv_geometry *g, bool 
                            .threads = plan->threads,
                            .batch = plan->batch,
                            .fused = plan->fused,
-                           .has_bias = has_bias};
+                           .has_bias = has_bias,
+                           .wants_data = plan->input_gradient};
     c->direct = wtl_direct_plan(g, plan->native, plan->threads, !plan->blocked_in);
-    c->winograd = plan->blocked_in && !plan->no_winograd && winograd_pays(g);
+    c->winograd = plan->blocked_in && !plan->no_winograd && wtl_winograd_pays(g);
     size_t scratch;
     if (c->winograd) {
         c->packed = wtl_winograd_pack_floats(g);
@@ -58,7 +50,7 @@ void wtl_conv_native_setup(wtl_conv_native *c, const wtl_conv_geometry *g, bool 
         scratch = wtl_direct_scratch(&c->direct, plan->training) * sizeof(float);
     }
     c->packed = (c->packed + 15) / 16 * 16;
-    plan->scratch_bytes = together(c->packed, scratch);
+    plan->scratch_bytes = c->dense_scratch = together(c->packed, scratch);
     plan->kernel = KERNELS[c->winograd ? WTL_CONV_WINOGRAD : WTL_CONV_DIRECT][c->native->isa];
 }
 
@@ -95,13 +87,70 @@ void wtl_conv_native_freeze(const wtl_conv_native *c, const wtl_layer_run *run, 
     pack(c, run, frozen);
 }
 
+/* ---- masks ---- */
+
+/* Of one dense product of the whole batch, of one thread: multiplications by the share of the
+ * peak that the kernels reach, measured on an AVX-512 machine. Winograd's tiles of 4x4 are
+ * computed whole. */
+static double dense_cycles(const wtl_conv_native *c)
+{
+    const wtl_conv_geometry *g = &c->geometry;
+    int lanes = c->native->sparse->lanes;
+    double pixels = (double)g->p * g->q, share = 0.95;
+    if (c->winograd) {
+        share = 3.0;
+        pixels = (double)((g->p + 3) / 4) * ((g->q + 3) / 4) * 16;
+    }
+    return (double)c->batch * g->k * (g->c / g->groups) * g->r * g->s * pixels /
+           (2 * lanes * share);
+}
+
+void wtl_conv_native_plan_masked(wtl_conv_native *c, const wtl_layer_run *run,
+                                 const float *mask, wtl_masked_plan *plan)
+{
+    if (c->direct.forward.plain ||
+        !wtl_conv_masked_plan(&c->masked, c->native, &c->geometry, run->n, c->wants_data,
+                              dense_cycles(c), mask)) {
+        return;
+    }
+    size_t sparse = wtl_conv_masked_scratch(&c->masked, c->threads);
+    plan->bytes = wtl_conv_masked_bytes(&c->masked);
+    plan->scratch_bytes = most(sparse, c->dense_scratch);
+    plan->sets_weights = c->masked.weights;
+    wtl_name_masked(plan, c->masked.forward, c->masked.weights,
+                    c->masked.data || !c->wants_data,
+                    KERNELS[c->winograd ? WTL_CONV_WINOGRAD : WTL_CONV_DIRECT][c->native->isa]);
+}
+
+void wtl_conv_native_follow(const wtl_conv_native *c, const float *mask, void *masked)
+{
+    wtl_conv_masked_make(&c->masked, &c->geometry, mask, masked);
+}
+
 /* ---- the three products ---- */
+
+/* By kept weights alone? */
+static bool masked_forward(const wtl_conv_native *c, const wtl_layer_run *run, const float *x,
+                           float *y)
+{
+    if (!run->masked || !c->masked.forward) {
+        return false;
+    }
+    wtl_conv_sparse *kept = wtl_conv_masked_kept(&c->masked, run->masked);
+    wtl_conv_sparse_take(kept, c->threads, run->value[0]);
+    wtl_conv_sparse_forward(c->native, kept, run->n, c->threads, x, run->x_image[0],
+                            bias_of(c, run), c->fused, NULL, y, run->y_image, run->scratch);
+    return true;
+}
 
 void wtl_conv_native_forward(const wtl_conv_native *c, const wtl_layer_run *run, const float *x,
                              float *y)
 {
     float *scratch = run->scratch;
     const float *packed = run->frozen;
+    if (masked_forward(c, run, x, y)) {
+        return;
+    }
     if (!packed) {
         pack(c, run, scratch);
         packed = scratch;
@@ -116,28 +165,51 @@ void wtl_conv_native_forward(const wtl_conv_native *c, const wtl_layer_run *run,
     }
 }
 
+static void weights(const wtl_conv_native *c, const wtl_layer_run *run, wtl_const_map x,
+                    wtl_const_map dy)
+{
+    float *scratch = run->scratch, *dw = run->gradient[0];
+    if (run->masked && c->masked.weights) {
+        wtl_conv_sparse_weights(c->native, wtl_conv_masked_kept(&c->masked, run->masked),
+                                run->n, c->threads, x.data, x.image, dy.data, dy.image, dw,
+                                scratch);
+    } else if (c->winograd) {
+        wtl_winograd_weights(c->native, &c->geometry, run->n, c->threads, x.data, x.image,
+                             dy.data, dy.image, dw, scratch + c->packed);
+    } else {
+        wtl_direct_weights(&c->direct, c->native, run->n, x, dy, dw, scratch);
+    }
+}
+
+static void data(const wtl_conv_native *c, const wtl_layer_run *run, wtl_const_map dy,
+                 wtl_map dx)
+{
+    float *scratch = run->scratch;
+    const float *w = run->value[0];
+    if (run->masked && c->masked.data) {
+        wtl_conv_sparse *flipped = wtl_conv_masked_flipped(&c->masked, run->masked);
+        wtl_conv_sparse_take(flipped, c->threads, w);
+        wtl_conv_sparse_forward(c->native, flipped, run->n, c->threads, dy.data, dy.image, NULL,
+                                WTL_ACTIVATION_NONE, NULL, dx.data, dx.image, scratch);
+    } else if (c->winograd) {
+        wtl_winograd_pack(c->native, &c->geometry, c->threads, w, true, scratch);
+        wtl_winograd_data(c->native, &c->geometry, run->n, c->threads, dy.data, dy.image,
+                          scratch, NULL, dx.data, dx.image, scratch + c->packed);
+    } else {
+        wtl_direct_pack(&c->direct.data, c->threads, w, NULL, scratch);
+        wtl_direct_data(&c->direct, c->native, run->n, dy, scratch, dx, scratch + c->packed);
+    }
+}
+
 void wtl_conv_native_backward(const wtl_conv_native *c, const wtl_layer_run *run,
                               const float *x, const float *dy, float *dx)
 {
-    float *scratch = run->scratch, *db = c->has_bias ? run->gradient[1] : NULL;
     wtl_const_map of_x = {x, run->x_image[0]}, of_y = {dy, run->dy_image};
-    if (db) {
-        wtl_direct_bias(&c->direct, c->native, run->n, of_y, db);
+    if (c->has_bias) {
+        wtl_direct_bias(&c->direct, c->native, run->n, of_y, run->gradient[1]);
     }
-    if (c->winograd) {
-        wtl_winograd_weights(c->native, &c->geometry, run->n, c->threads, x, of_x.image, dy,
-                             of_y.image, run->gradient[0], scratch + c->packed);
-    } else {
-        wtl_direct_weights(&c->direct, c->native, run->n, of_x, of_y, run->gradient[0],
-                           scratch);
-    }
-    if (dx && c->winograd) {
-        wtl_winograd_pack(c->native, &c->geometry, c->threads, run->value[0], true, scratch);
-        wtl_winograd_data(c->native, &c->geometry, run->n, c->threads, dy, of_y.image, scratch,
-                          NULL, dx, run->dx_image[0], scratch + c->packed);
-    } else if (dx) {
-        wtl_direct_pack(&c->direct.data, c->threads, run->value[0], NULL, scratch);
-        wtl_direct_data(&c->direct, c->native, run->n, of_y, scratch,
-                        (wtl_map){dx, run->dx_image[0]}, scratch + c->packed);
+    weights(c, run, of_x, of_y);
+    if (dx) {
+        data(c, run, of_y, (wtl_map){dx, run->dx_image[0]});
     }
 }

@@ -6,6 +6,7 @@
 #define WTL_CONV_NATIVE_H
 
 #include "conv_direct.h"
+#include "conv_masked.h"
 #include "layer_ops.h"
 
 typedef enum wtl_conv_method {
@@ -21,8 +22,11 @@ typedef struct wtl_conv_native {
     int threads, batch;
     wtl_activation fused;
     bool has_bias;
-    bool winograd;          /* in the three dense products */
+    bool winograd; /* in the three dense products */
+    bool wants_data;
     wtl_conv_method frozen; /* chosen for the weights at hand */
+    wtl_conv_masked masked; /* and for the mask */
+    size_t dense_scratch;   /* bytes, of the dense products */
     size_t packed;          /* floats of scratch for packed filters */
 } wtl_conv_native;
 
@@ -34,6 +38,9 @@ void wtl_conv_native_setup(wtl_conv_native *c, const wtl_conv_geometry *g, bool 
 void wtl_conv_native_plan_frozen(wtl_conv_native *c, const wtl_layer_run *run,
                                  wtl_frozen_plan *plan);
 void wtl_conv_native_freeze(const wtl_conv_native *c, const wtl_layer_run *run, void *frozen);
+void wtl_conv_native_plan_masked(wtl_conv_native *c, const wtl_layer_run *run,
+                                 const float *mask, wtl_masked_plan *plan);
+void wtl_conv_native_follow(const wtl_conv_native *c, const float *mask, void *masked);
 void wtl_conv_native_forward(const wtl_conv_native *c, const wtl_layer_run *run, const float *x,
                              float *y);
 /* dx may be NULL. */

@@ -667,6 +667,7 @@ static void add_gradients(const job *j, const wtl_masked_kernels *kernels, const
     const int32_t *starts = (const int32_t *)(const void *)(bytes + p->starts_at) +
                             ((size_t)t->group * l->panels + panel) * units + first;
     int vectors = divided_up(t->rows * l->pitch, j->kernels->lanes);
+    gradients += (size_t)starts[0] * (size_t)unit;
     if (rows) {
         kernels->rows(vectors, count, starts, entries, b->panel, b->sums, l->sums_pitch,
                       gradients);
@@ -694,6 +695,15 @@ static size_t gradient_floats(const wtl_conv_sparse *p)
 {
     return (p->entries * (size_t)unit_of(p->form) + WTL_MASKED_SLACK + BLOCK - 1) / BLOCK *
            BLOCK;
+}
+
+size_t wtl_conv_sparse_own_scratch(const wtl_conv_sparse *p, int threads)
+{
+    const wtl_sparse_layout *l = &p->layout;
+    size_t own = l->panel_floats + l->line_floats + l->sums_floats;
+    return own > SIZE_MAX / sizeof(float) / (size_t)threads
+               ? SIZE_MAX
+               : own * sizeof(float) * (size_t)threads;
 }
 
 size_t wtl_conv_sparse_weights_scratch(const wtl_conv_sparse *p, int threads)

@@ -110,7 +110,8 @@ wtl_conv_sparse *wtl_conv_sparse_make_pattern(const wtl_conv_sparse *planned,
 /* Fill in the values that w has now. */
 void wtl_conv_sparse_take(wtl_conv_sparse *pattern, int threads, const float *w);
 
-/* Bytes of scratch of the function below; SIZE_MAX if they cannot be counted. */
+/* Bytes of scratch of forward and of the function below; SIZE_MAX if they cannot be counted. */
+size_t wtl_conv_sparse_own_scratch(const wtl_conv_sparse *pattern, int threads);
 size_t wtl_conv_sparse_weights_scratch(const wtl_conv_sparse *pattern, int threads);
 /* dw = the sum of dy * x for the weights of a pattern that is not flipped; others are left as they
  * are. x and dy are maps in blocks of n <= batch images. The result is the same at the same number

@@ -50,11 +50,11 @@ typedef struct cut {
     int c, k;       /* channels that exist */
     int tile, taps; /* columns of a tile, values of a filter */
     int blocks_in, blocks_out, pairs;
-    int down, across; /* tiles of an image */
-    long tiles;       /* of all images */
-    int run;          /* most tiles of a run */
-    long step;        /* of V and D, and of each block of M: floats from value to value */
-    long m_step;
+    int down, across;           /* tiles of an image */
+    long tiles;                 /* of all images */
+    int run;                    /* most tiles of a run */
+    long step;                  /* of V and D: floats from value to value */
+    long m_step;                /* the same of M */
     int tile_parts, pair_parts; /* shares of threads */
 } cut;
 
@@ -167,6 +167,16 @@ bool wtl_winograd_takes(const wtl_conv_geometry *g)
     }
     return whole && (g->r == 3 || g->r == 5) && g->s == g->r && g->stride[0] == 1 &&
            g->stride[1] == 1 && g->dilation[0] == 1 && g->dilation[1] == 1;
+}
+
+bool wtl_winograd_pays(const wtl_conv_geometry *g)
+{
+    if (!wtl_winograd_takes(g)) {
+        return false;
+    }
+    cut t = cut_of(g, 1);
+    double direct = (double)g->p * g->q * t.taps;
+    return t.c >= BLOCK && t.k >= BLOCK && VALUES * (double)t.tiles <= 0.7 * direct;
 }
 
 static const wtl_winograd_size *size_of(const wtl_native *native, const cut *t)
@@ -439,12 +449,13 @@ static void multiply(const output_job *job, const float *u, int begin, int end, 
     in_u first = place_in_u(t, 2 * begin);
     for (int value = 0; value < VALUES; value++) {
         const float *v = job->v + value * t->step, *w = u + first.first + value * first.value;
+        const float *next_value = value + 1 < VALUES ? w + first.value : w;
         for (int pair = begin; pair < end; pair++) {
             int blocks = lanes_of(t, pair) / BLOCK;
             const float *next = w + blocks * BLOCK * (long)t->blocks_in * BLOCK;
             bool last = pair == end - 1;
             multiply_pair(job->native->tile, &tile, blocks, count, v, w,
-                          last ? u + first.first + (value + 1) * first.value : next,
+                          last ? next_value : next,
                           job->m + 2 * (pair - begin) * tile.y_block_step + value * t->m_step);
             w = next;
         }
@@ -588,7 +599,10 @@ static void add_products(const weights_job *job, int begin, int end, int count)
             in_u place = place_in_gradient(t, 2 * pair);
             float *du = job->du + place.first + value * place.value;
             for (int b = 0; b < t->blocks_in; b++, du += place.block_in) {
-                prefetch(du + place.block_in, 0, place.lanes);
+                if (b + 1 < t->blocks_in ||
+                    pair + 1 < end) { /* the next pair comes right after */
+                    prefetch(du + place.block_in, 0, place.lanes);
+                }
                 job->native->tile->weights(&outer, place.lanes / BLOCK, BLOCK,
                                            v + b * outer.dy_block, d, du);
             }

@@ -18,6 +18,10 @@
  * below the filter's size, one group or groups of whole blocks of channels. */
 bool wtl_winograd_takes(const wtl_conv_geometry *g);
 
+/* Whether it takes it and is likely to be faster than direct convolution: there are whole blocks
+ * of channels on both sides, and the map is not so small that most of its tiles lies outside. */
+bool wtl_winograd_pays(const wtl_conv_geometry *g);
+
 /* Bytes of scratch; SIZE_MAX if they cannot be counted. */
 size_t wtl_winograd_scratch(const wtl_conv_geometry *g, int batch, int threads, bool training);
 

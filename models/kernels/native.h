@@ -27,6 +27,7 @@ enum { WTL_BLOCK_CHANNELS = 16 };
     EACH(lrn)                                                                                  \
     EACH(batchnorm)                                                                            \
     EACH(dense)                                                                                \
+    EACH(sparse_dense)                                                                         \
     EACH(masked)
 
 typedef struct wtl_native {

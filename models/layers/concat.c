@@ -3,6 +3,9 @@
  *   y[n, C0 + ... + C(i-1) + c, h, w] = x_i[n, c, h, w]     the last Z channels are 0
  *
  * Shapes:  x_i [n,Ci,H,W]   y [n,C,H,W]   C = sum of Ci, + Z
+ *
+ * In blocks of channels, every part must begin with a block. What a net has placed in y, or in
+ * dy, already is not copied.
  */
 #include "kernels/parts.h"
 #include "layer_ops.h"
@@ -16,8 +19,8 @@ enum { MOST_INPUTS = 64 }; /* the state has a fixed size */
 typedef struct concat_state {
     int input_count;
     size_t count[MOST_INPUTS]; /* values of an image of each input */
-    size_t zeros;              /* values behind them */
-    size_t sum;                /* and of the output */
+    size_t sum;                /* and of the output: behind them, zeros */
+    bool blocked;
 } concat_state;
 
 static wtl_status concat_shape(const wtl_layer_def *def, const wtl_shape *in, int input_count,
@@ -42,41 +45,66 @@ static wtl_status concat_shape(const wtl_layer_def *def, const wtl_shape *in, in
     return WTL_OK;
 }
 
+static bool concat_blocks(const wtl_layer_def *def, const wtl_shape *in, int input_count,
+                          wtl_shape out)
+{
+    (void)out;
+    int whole = def->as.concat.zeros > 0 ? input_count : input_count - 1;
+    for (int i = 0; i < whole; i++) {
+        if (in[i].c % WTL_BLOCK_CHANNELS != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static wtl_status concat_setup(void *self, const wtl_layer_def *def, wtl_layer_plan *plan,
                                wtl_error *err)
 {
+    (void)def;
     concat_state *state = self;
     if (plan->input_count > MOST_INPUTS) {
         return wtl_fail(err, WTL_E_RANGE, "%d inputs, at most %d are possible",
                         plan->input_count, MOST_INPUTS);
     }
     state->input_count = plan->input_count;
+    state->blocked = plan->blocked_in;
+    size_t (*count)(wtl_shape) = plan->blocked_in ? wtl_blocked_count : wtl_shape_count;
     for (int i = 0; i < plan->input_count; i++) {
-        state->count[i] = wtl_shape_count(plan->in[i]);
+        state->count[i] = count(plan->in[i]);
     }
-    state->sum = wtl_shape_count(plan->out);
-    state->zeros = state->sum / (size_t)plan->out.c * (size_t)def->as.concat.zeros;
+    state->sum = count(plan->out);
     return WTL_OK;
 }
 
-static void join(const concat_state *state, const float *const *x, float *y, long image)
+static void copy(const float *from, float *to, size_t count)
 {
-    float *to = y + (size_t)image * state->sum;
-    for (int i = 0; i < state->input_count; i++) {
-        size_t count = state->count[i];
-        memcpy(to, x[i] + (size_t)image * count, count * sizeof *to);
-        to += count;
+    if (from != to) {
+        memcpy(to, from, count * sizeof *to);
     }
-    memset(to, 0, state->zeros * sizeof *to);
 }
 
-static void split(const concat_state *state, const float *dy, float *const *dx, long image)
+static void join(const concat_state *state, const wtl_layer_run *run, const float *const *x,
+                 float *y, long image)
 {
-    const float *from = dy + (size_t)image * state->sum;
+    float *to = y + (size_t)image * (state->blocked ? run->y_image : state->sum);
+    float *end = to + state->sum;
     for (int i = 0; i < state->input_count; i++) {
-        size_t count = state->count[i];
+        size_t count = state->count[i], apart = state->blocked ? run->x_image[i] : count;
+        copy(x[i] + (size_t)image * apart, to, count);
+        to += count;
+    }
+    memset(to, 0, (size_t)(end - to) * sizeof *to);
+}
+
+static void split(const concat_state *state, const wtl_layer_run *run, const float *dy,
+                  float *const *dx, long image)
+{
+    const float *from = dy + (size_t)image * (state->blocked ? run->dy_image : state->sum);
+    for (int i = 0; i < state->input_count; i++) {
+        size_t count = state->count[i], apart = state->blocked ? run->dx_image[i] : count;
         if (dx[i]) {
-            memcpy(dx[i] + (size_t)image * count, from, count * sizeof *from);
+            copy(from, dx[i] + (size_t)image * apart, count);
         }
         from += count;
     }
@@ -92,7 +120,7 @@ static void concat_forward(const void *self, const wtl_layer_run *run, const flo
         long begin, end;
         wtl_share(run->n, part, parts, &begin, &end);
         for (long image = begin; image < end; image++) {
-            join(state, x, y, image);
+            join(state, run, x, y, image);
         }
     }
 }
@@ -109,7 +137,7 @@ static void concat_backward(const void *self, const wtl_layer_run *run, const fl
         long begin, end;
         wtl_share(run->n, part, parts, &begin, &end);
         for (long image = begin; image < end; image++) {
-            split(state, dy, dx, image);
+            split(state, run, dy, dx, image);
         }
     }
 }
@@ -127,6 +155,7 @@ const wtl_layer_ops wtl_concat_ops = {
     .options = concat_option_table,
     .state_bytes = sizeof(concat_state),
     .shape = concat_shape,
+    .blocks = concat_blocks,
     .setup = concat_setup,
     .forward = concat_forward,
     .backward = concat_backward,

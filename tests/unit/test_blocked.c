@@ -172,6 +172,95 @@ static void batchnorm_gives_the_same_bytes_with_any_threads(void **state)
     }
 }
 
+/* ---- value by value ---- */
+
+static void elementwise_layers_follow_the_reference(void **state)
+{
+    (void)state;
+    static const int sizes[][2] = {{1, 1}, {7, 5}, {27, 28}};
+    for (int i = 0; i < 3; i++) {
+        wtl_layer_case c = {.ops = &wtl_relu_ops, .in = {{1, sizes[i][0], sizes[i][1]}}};
+        check_channels(c, 0.0);
+        c.ops = &wtl_relu6_ops;
+        check_channels(c, 0.0);
+        c.ops = &wtl_dropout_ops;
+        c.def.as.dropout.rate = 0.75f;
+        check_channels(c, 0.0);
+        c.ops = &wtl_add_ops;
+        c.input_count = 2;
+        check_channels(c, 0.0);
+        c.input_count = 4;
+        c.fused = WTL_ACTIVATION_RELU;
+        check_channels(c, 0.0);
+    }
+}
+
+static void concat_joins_whole_blocks(void **state)
+{
+    (void)state;
+    for (int last = 1; last <= 32; last += 31) {
+        for (int zeros = 0; zeros <= (last == 32 ? 20 : 0); zeros += 4) {
+            wtl_layer_case c = {.ops = &wtl_concat_ops,
+                                .def.as.concat.zeros = zeros,
+                                .in = {{16, 17, 9}, {48, 17, 9}, {last, 17, 9}},
+                                .input_count = 3,
+                                .batch = 3,
+                                .training = true};
+            wtl_harness_check_blocked(&c, 0.0);
+        }
+    }
+}
+
+static void concat_takes_parts_that_begin_with_a_block(void **state)
+{
+    (void)state;
+    wtl_layer_def def = {0};
+    wtl_shape in[2] = {{32, 1, 1}, {17, 1, 1}}, out = {49, 1, 1};
+    assert_true(wtl_concat_ops.blocks(&def, in, 2, out));
+    def.as.concat.zeros = 1;
+    assert_false(wtl_concat_ops.blocks(&def, in, 2, out));
+    def.as.concat.zeros = 0;
+    in[0].c = 31;
+    assert_false(wtl_concat_ops.blocks(&def, in, 2, out));
+}
+
+/* Inputs and gradients inside the concatenation: nothing may move. */
+static void concat_leaves_what_is_in_place(void **state)
+{
+    (void)state;
+    enum { PIXELS = 3, IMAGE = 48 * PIXELS };
+    wtl_layer_def def = {.kind = WTL_LAYER_CONCAT};
+    wtl_shape in[2] = {{16, 1, PIXELS}, {32, 1, PIXELS}};
+    wtl_layer_plan plan = {.in = in,
+                           .input_count = 2,
+                           .out = {48, 1, PIXELS},
+                           .batch = 2,
+                           .threads = 1,
+                           .blocked_in = true,
+                           .blocked_out = true,
+                           .training = true};
+    wtl_error err;
+    char state_of_layer[2048];
+    assert_true(wtl_concat_ops.state_bytes <= sizeof state_of_layer);
+    memset(state_of_layer, 0, sizeof state_of_layer);
+    assert_ok(wtl_concat_ops.setup(state_of_layer, &def, &plan, &err));
+    float y[2 * IMAGE], before[2 * IMAGE];
+    wtl_fill_random(y, 2 * IMAGE, 1);
+    memcpy(before, y, sizeof y);
+    size_t images[2] = {IMAGE, IMAGE};
+    wtl_layer_run run = {.n = 2,
+                         .threads = 1,
+                         .x_image = images,
+                         .dx_image = images,
+                         .y_image = IMAGE,
+                         .dy_image = IMAGE};
+    const float *x[2] = {y, y + 16 * PIXELS};
+    float *dx[2] = {y, y + 16 * PIXELS};
+    wtl_concat_ops.forward(state_of_layer, &run, x, y);
+    wtl_concat_ops.backward(state_of_layer, &run, x, y, y, dx);
+    assert_memory_equal(y, before, sizeof y);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -182,6 +271,10 @@ int main(void)
         WTL_TEST(lrn_windows_cross_blocks),
         WTL_TEST(batchnorm_follows_the_reference),
         WTL_TEST(batchnorm_gives_the_same_bytes_with_any_threads),
+        WTL_TEST(elementwise_layers_follow_the_reference),
+        WTL_TEST(concat_joins_whole_blocks),
+        WTL_TEST(concat_takes_parts_that_begin_with_a_block),
+        WTL_TEST(concat_leaves_what_is_in_place),
     };
     return WTL_RUN("blocked", tests);
 }

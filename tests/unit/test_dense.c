@@ -1,4 +1,4 @@
-/* Dense: both engines against values worked by hand, the definition in double over odd
+/* Dense: the engines against values worked by hand, the definition in double over odd
  * shapes, central differences and each other. */
 #include "layer_harness.h"
 
@@ -7,7 +7,8 @@
 #include <math.h>
 #include <string.h>
 
-static const wtl_engine ENGINES[] = {WTL_ENGINE_BLAS, WTL_ENGINE_REFERENCE};
+static const wtl_engine ENGINES[] = {WTL_ENGINE_BLAS, WTL_ENGINE_REFERENCE, WTL_ENGINE_NATIVE};
+enum { ENGINE_COUNT = sizeof ENGINES / sizeof *ENGINES };
 
 /* Worked by hand: w, b and x are small integers, so every value is exact. */
 enum { N = 2, D = 3, K = 2 };
@@ -40,7 +41,7 @@ static void forward_gives_the_hand_worked_values(void **state)
 {
     (void)state;
     static const float want[N * K] = {18, -2, 31, 15};
-    for (int e = 0; e < 2; e++) {
+    for (int e = 0; e < ENGINE_COUNT; e++) {
         for (int threads = 1; threads <= 3; threads++) {
             wtl_layer_case c = small_case(ENGINES[e], threads);
             wtl_layer_harness *h = with_numbers(&c);
@@ -56,7 +57,7 @@ static void backward_gives_the_hand_worked_gradients_and_adds_them(void **state)
     (void)state;
     static const float dx[N * D] = {-1, 2, 11, -4, -2, 9};
     static const float dw[K * D] = {1, -1, -4 + 100, 2, 13, 17}, db[K] = {0 + 1000, 5};
-    for (int e = 0; e < 2; e++) {
+    for (int e = 0; e < ENGINE_COUNT; e++) {
         wtl_layer_case c = small_case(ENGINES[e], 2);
         wtl_layer_harness *h = with_numbers(&c);
         h->gradient[0][2] = 100;
@@ -74,7 +75,7 @@ static void the_fused_activation_comes_after_the_bias(void **state)
 {
     (void)state;
     static const float want[N * K] = {18, 0, 31, 15};
-    for (int e = 0; e < 2; e++) {
+    for (int e = 0; e < ENGINE_COUNT; e++) {
         wtl_layer_case c = small_case(ENGINES[e], 1);
         c.fused = WTL_ACTIVATION_RELU;
         wtl_layer_harness *h = with_numbers(&c);
@@ -174,16 +175,18 @@ static void check_row(int index, int n, int threads, wtl_engine engine)
     wtl_harness_free(h);
 }
 
-static void both_engines_follow_the_definition_over_odd_shapes(void **state)
+static void the_engines_follow_the_definition_over_odd_shapes(void **state)
 {
     (void)state;
     static const int images[] = {1, 2, 3, 5, 9, 33};
     check_row(LONG_ROW, 2, 2, WTL_ENGINE_BLAS);
+    check_row(LONG_ROW, 9, 2, WTL_ENGINE_NATIVE);
     for (int index = 0; index < LONG_ROW; index++) {
         check_row(index, 3, 1, WTL_ENGINE_REFERENCE);
         for (int i = 0; i < 6; i++) {
             for (int threads = 1; threads <= 3; threads++) {
                 check_row(index, images[i], threads, WTL_ENGINE_BLAS);
+                check_row(index, images[i], threads, WTL_ENGINE_NATIVE);
             }
         }
     }
@@ -192,7 +195,7 @@ static void both_engines_follow_the_definition_over_odd_shapes(void **state)
 static void gradients_agree_with_central_differences(void **state)
 {
     (void)state;
-    for (int e = 0; e < 2; e++) {
+    for (int e = 0; e < ENGINE_COUNT; e++) {
         for (int index = 0; index < 4; index++) {
             for (int n = 1; n <= 7; n += 3) {
                 wtl_layer_case c = case_of(&ROWS[index], n, 2, ENGINES[e]);
@@ -211,8 +214,20 @@ static void a_second_run_gives_the_same_bytes(void **state)
             for (int n = 1; n <= 16; n *= 4) {
                 wtl_layer_case c = case_of(&ROWS[index], n, threads, WTL_ENGINE_BLAS);
                 wtl_harness_check_repeats(&c);
+                c.engine = WTL_ENGINE_NATIVE;
+                wtl_harness_check_repeats(&c);
             }
         }
+    }
+}
+
+static void native_sums_do_not_depend_on_the_number_of_threads(void **state)
+{
+    (void)state;
+    for (int n = 1; n <= 64; n *= 4) {
+        wtl_layer_case c = case_of(&ROWS[5], n, 1, WTL_ENGINE_NATIVE);
+        c.def.as.dense.out = 1000;
+        wtl_harness_check_threads(&c);
     }
 }
 
@@ -246,6 +261,14 @@ static void parameters_macs_and_kernels_are_told(void **state)
     h = wtl_harness_create(&c);
     assert_string_equal(h->plan.kernel, "gemm");
     wtl_harness_free(h);
+    c.engine = WTL_ENGINE_NATIVE;
+    h = wtl_harness_create(&c);
+    assert_string_equal(h->plan.kernel, "dot products");
+    wtl_harness_free(h);
+    c.batch = 64;
+    h = wtl_harness_create(&c);
+    assert_string_equal(h->plan.kernel, "images side by side");
+    wtl_harness_free(h);
     c.engine = WTL_ENGINE_REFERENCE;
     h = wtl_harness_create(&c);
     assert_string_equal(h->plan.kernel, "reference");
@@ -268,9 +291,10 @@ int main(void)
         WTL_TEST(forward_gives_the_hand_worked_values),
         WTL_TEST(backward_gives_the_hand_worked_gradients_and_adds_them),
         WTL_TEST(the_fused_activation_comes_after_the_bias),
-        WTL_TEST(both_engines_follow_the_definition_over_odd_shapes),
+        WTL_TEST(the_engines_follow_the_definition_over_odd_shapes),
         WTL_TEST(gradients_agree_with_central_differences),
         WTL_TEST(a_second_run_gives_the_same_bytes),
+        WTL_TEST(native_sums_do_not_depend_on_the_number_of_threads),
         WTL_TEST(a_part_of_the_batch_and_a_first_layer_are_fine),
         WTL_TEST(parameters_macs_and_kernels_are_told),
         WTL_TEST(sizes_that_would_overflow_are_refused),

@@ -418,6 +418,32 @@ static void other_convolutions_are_not_taken(void **state)
     assert_false(wtl_winograd_takes(&g));
 }
 
+static void small_maps_and_few_channels_do_not_pay(void **state)
+{
+    (void)state;
+    static const struct {
+        row r;
+        bool pays;
+    } cases[] = {
+        {{.c = 16, .k = 16, .h = 7, .w = 7, .groups = 1, .size = 3, .pad = {1, 1, 1, 1}}, true},
+        /* 36 products for 9 pixels of 9, for 4 pixels of 9, for 4 of 25 */
+        {{.c = 32, .k = 32, .h = 3, .w = 3, .groups = 1, .size = 3, .pad = {1, 1, 1, 1}}, true},
+        {{.c = 32, .k = 32, .h = 2, .w = 2, .groups = 1, .size = 3, .pad = {1, 1, 1, 1}},
+         false},
+        {{.c = 32, .k = 32, .h = 2, .w = 2, .groups = 1, .size = 5, .pad = {2, 2, 2, 2}}, true},
+        {{.c = 3, .k = 64, .h = 32, .w = 32, .groups = 1, .size = 3, .pad = {1, 1, 1, 1}},
+         false},
+        {{.c = 64, .k = 10, .h = 32, .w = 32, .groups = 1, .size = 3, .pad = {1, 1, 1, 1}},
+         false},
+        {{.c = 64, .k = 64, .h = 32, .w = 32, .groups = 1, .size = 7, .pad = {3, 3, 3, 3}},
+         false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        wtl_conv_geometry g = geometry_of(&cases[i].r);
+        assert_int_equal(wtl_winograd_pays(&g), cases[i].pays);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -427,6 +453,7 @@ int main(void)
         WTL_TEST(a_second_run_gives_the_same_bytes),
         WTL_TEST(scratch_for_a_batch_does_for_fewer_images),
         WTL_TEST(other_convolutions_are_not_taken),
+        WTL_TEST(small_maps_and_few_channels_do_not_pay),
     };
     return WTL_RUN("winograd", tests);
 }

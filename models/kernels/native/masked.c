@@ -219,7 +219,7 @@ static void rows(int vectors, int count, const int32_t *starts, const wtl_sparse
                                dy + (long)at * LANES, pitch, kept, call == 0);
             at += width;
         }
-        add_up(rounded(end - begin, kept), kept, sums + begin);
+        add_up(rounded(end - begin, kept), kept, sums + (begin - starts[0]));
     }
 }
 
@@ -239,7 +239,7 @@ static void quads(int vectors, int count, const int32_t *starts, const wtl_spars
                                 dy + (long)at * LANES, pitch, kept, call == 0);
             at += width;
         }
-        add_up(rounded((end - begin) * WTL_QUAD, kept), kept, sums + (long)begin * WTL_QUAD);
+        add_up(rounded((end - begin) * WTL_QUAD, kept), kept, sums + (long)(begin - starts[0]) * WTL_QUAD);
     }
 }
 

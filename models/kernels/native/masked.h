@@ -13,10 +13,10 @@ enum {
 
 typedef struct wtl_masked_kernels {
     /* For f < count, the entries e of starts[f] .. starts[f+1]-1 and all `vectors` vectors i:
-     *   sums[e] += sum over i of x[offset + i] * dy[f*pitch + i] */
+     *   sums[e - starts[0]] += sum over i of x[offset + i] * dy[f*pitch + i] */
     void (*rows)(int vectors, int count, const int32_t *starts, const wtl_sparse_entry *entries,
                  const float *x, const float *dy, long pitch, float *sums);
-    /* The same for quads of filters: sums[4*e + k] with dy of filter 4*f + k. */
+    /* The same for quads of filters: sums[4*(e - starts[0]) + k] with dy of filter 4*f + k. */
     void (*quads)(int vectors, int count, const int32_t *starts, const wtl_sparse_quad *entries,
                   const float *x, const float *dy, long pitch, float *sums);
 
