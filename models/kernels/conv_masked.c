@@ -6,17 +6,17 @@
 static const double forward_share = 1.15, weights_share = 1.4;
 
 bool wtl_conv_masked_plan(wtl_conv_masked *m, const wtl_native *native,
-                          const wtl_conv_geometry *g, int batch, bool wants_data,
+                          const wtl_conv_geometry *g, int batch, bool plain, bool wants_data,
                           double dense_cycles, const float *mask)
 {
     *m = (wtl_conv_masked){0};
-    if (wtl_conv_sparse_plan_pattern(&m->kept, native, g, batch, mask, false)) {
+    if (wtl_conv_sparse_plan_pattern(&m->kept, native, g, batch, mask, false, plain)) {
         m->forward = m->kept.cycles * forward_share < dense_cycles;
         m->weights = m->kept.cycles * weights_share < dense_cycles;
     }
     if (wants_data && wtl_conv_sparse_flipped(g, &m->flipped_layer) &&
-        wtl_conv_sparse_plan_pattern(&m->flipped, native, &m->flipped_layer, batch, mask,
-                                     true)) {
+        wtl_conv_sparse_plan_pattern(&m->flipped, native, &m->flipped_layer, batch, mask, true,
+                                     false)) {
         m->data = m->flipped.cycles * forward_share < dense_cycles;
     }
     return m->forward || m->data || m->weights;

@@ -108,9 +108,8 @@ static double dense_cycles(const wtl_conv_native *c)
 void wtl_conv_native_plan_masked(wtl_conv_native *c, const wtl_layer_run *run,
                                  const float *mask, wtl_masked_plan *plan)
 {
-    if (c->direct.forward.plain ||
-        !wtl_conv_masked_plan(&c->masked, c->native, &c->geometry, run->n, c->wants_data,
-                              dense_cycles(c), mask)) {
+    if (!wtl_conv_masked_plan(&c->masked, c->native, &c->geometry, run->n,
+                              c->direct.forward.plain, c->wants_data, dense_cycles(c), mask)) {
         return;
     }
     size_t sparse = wtl_conv_masked_scratch(&c->masked, c->threads);

@@ -291,10 +291,12 @@ static bool measure_pattern(wtl_conv_sparse *p, const wtl_native *native,
 
 bool wtl_conv_sparse_plan_pattern(wtl_conv_sparse *p, const wtl_native *native,
                                   const wtl_conv_geometry *g, int batch, const float *mask,
-                                  bool flipped)
+                                  bool flipped, bool plain)
 {
     source from = {.w = mask, .flipped = flipped, .indexed = true};
-    return measure_pattern(p, native, g, batch, &from);
+    bool fits = measure_pattern(p, native, g, batch, &from);
+    p->plain = plain;
+    return fits;
 }
 
 wtl_conv_sparse *wtl_conv_sparse_make_pattern(const wtl_conv_sparse *planned,
@@ -374,6 +376,27 @@ static void turn_row(const job *j, int n, int b, int h, float *lines)
     }
 }
 
+/* The same from an NCHW image, for channels begin .. end-1 of a block. */
+static void gather_row(const job *j, int n, int begin, int end, int h, float *lines)
+{
+    const wtl_conv_geometry *g = &j->p->g;
+    const wtl_sparse_layout *l = &j->p->layout;
+    for (int phase = 0; phase < l->phases; phase++, lines += BLOCK * l->line) {
+        int from = phase * g->dilation[1] % g->stride[1] - g->pad[2];
+        int first = from < 0 ? divided_up(-from, g->stride[1]) : 0;
+        int reach = g->q + (g->s - 1) * g->dilation[1] / g->stride[1];
+        int last = least(divided_up(g->w - from, g->stride[1]), reach);
+        for (int c = begin; c < end; c++) {
+            const float *row =
+                j->x + (size_t)n * j->x_image + ((size_t)c * g->h + h) * (size_t)g->w;
+            float *to = lines + c % BLOCK * l->line;
+            for (int i = first; i < last; i++) {
+                to[i] = row[from + (long)i * g->stride[1]];
+            }
+        }
+    }
+}
+
 /* Channels begin .. end-1, of one block, of one line of row view v, into their views. */
 static void fill_line(const job *j, const buffers *to, const tile *t, int begin, int end, int v,
                       int row, int image, float *planes)
@@ -382,7 +405,9 @@ static void fill_line(const job *j, const buffers *to, const tile *t, int begin,
     const wtl_sparse_layout *l = &j->p->layout;
     int h = (t->p + row) * g->stride[0] + wtl_sparse_view_base(j->p, v) - g->pad[0];
     bool inside = h >= 0 && h < g->h;
-    if (inside) {
+    if (inside && j->p->plain) {
+        gather_row(j, t->n + image, begin, end, h, to->lines);
+    } else if (inside) {
         turn_row(j, t->n + image, begin / BLOCK, h, to->lines);
     }
     float *at = planes + (long)v * g->s * l->view + row * l->pitch + (long)image * g->q;
@@ -437,7 +462,7 @@ static void fill_panel(const job *j, const buffers *to, const tile *t, int panel
                  g->p == g->h && g->q == g->w && g->pad[0] == 0 && g->pad[2] == 0;
     float *planes = to->panel;
     for (int c = begin; c < end; c += BLOCK, planes += BLOCK * l->plane) {
-        if (point && l->channels >= BLOCK) {
+        if (point && l->channels >= BLOCK && !j->p->plain) {
             turn_block(j, t, c / BLOCK, planes);
         } else {
             fill_block(j, to, t, c, least(c + BLOCK, end), planes);

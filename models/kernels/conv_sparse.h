@@ -49,6 +49,7 @@ typedef struct wtl_conv_sparse {
     wtl_conv_geometry g;
     int groups; /* that tiles are cut by: 1 unless groups are whole blocks */
     int group_channels, group_filters;
+    bool plain; /* x is NCHW */
     wtl_sparse_form form;
     wtl_sparse_layout layout;
     size_t entries;    /* packed: non-zeros, or quads of them */
@@ -98,11 +99,11 @@ void wtl_conv_sparse_forward(const wtl_native *native, const wtl_conv_sparse *pa
 bool wtl_conv_sparse_flipped(const wtl_conv_geometry *g, wtl_conv_geometry *flipped);
 
 /* Plan the pattern of the weights where mask [K,C/G,R,S] is not 0, of layer `g`; with `flipped`,
- * `g` is the flipped layer and the mask that of the layer it comes from. Sets *p, `bytes` and
+ * `g` is the flipped layer and the mask that of the layer it comes from. `plain`: x is NCHW. Sets *p, `bytes` and
  * `cycles` included; false where the layer is too large. */
 bool wtl_conv_sparse_plan_pattern(wtl_conv_sparse *p, const wtl_native *native,
                                   const wtl_conv_geometry *g, int batch, const float *mask,
-                                  bool flipped);
+                                  bool flipped, bool plain);
 /* Make it in `memory`, of planned->bytes bytes, aligned to 64. */
 wtl_conv_sparse *wtl_conv_sparse_make_pattern(const wtl_conv_sparse *planned,
                                               const wtl_conv_geometry *g, const float *mask,

@@ -36,6 +36,12 @@ static int columns_of(const wtl_dense_masked *m)
     return PANEL_FLOATS / m->pitch;
 }
 
+/* An entry's offset is its column, shifted. */
+static int shift_of(const wtl_dense_masked *m)
+{
+    return m->pitch == 16 ? 4 : m->pitch == 32 ? 5 : 6;
+}
+
 /* ---- the estimate, in cycles of one thread: measured on an AVX-512 machine ---- */
 
 static void choose(wtl_dense_masked *m, const wtl_native *native, bool wants_data)
@@ -129,18 +135,30 @@ void wtl_dense_masked_make(const wtl_dense_masked *m, const float *mask, void *m
     }
 }
 
+/* Filters first .. of a block in one panel: w is read a few rows at a time, so that what the
+ * caches hold of them serves all panels. */
+static void take_block(const wtl_dense_masked *m, const int32_t *starts, int panel, int first,
+                       const float *w, wtl_sparse_entry *entries)
+{
+    int shift = shift_of(m), end = (int)least(first + FILTERS, m->k);
+    for (int k = first; k < end; k++) {
+        const float *from = w + (size_t)k * m->d + (long)panel * columns_of(m);
+        for (int32_t e = starts[k]; e < starts[k + 1]; e++) {
+            entries[e].value = from[entries[e].offset >> shift];
+        }
+    }
+}
+
 void wtl_dense_masked_take(const wtl_dense_masked *m, void *pattern, int threads,
                            const float *w)
 {
     const int32_t *starts = starts_of(m, pattern);
     wtl_sparse_entry *entries = (wtl_sparse_entry *)(void *)((char *)pattern + m->entries_at);
-    long rows = (long)m->panels * m->k;
-    int shift = m->pitch == 16 ? 4 : m->pitch == 32 ? 5 : 6;
+    int blocks = (m->k + FILTERS - 1) / FILTERS;
 #pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
-    for (long row = 0; row < rows; row++) {
-        const float *from = w + (size_t)(row % m->k) * m->d + row / m->k * columns_of(m);
-        for (int32_t e = starts[row]; e < starts[row + 1]; e++) {
-            entries[e].value = from[entries[e].offset >> shift];
+    for (int block = 0; block < blocks; block++) {
+        for (int panel = 0; panel < m->panels; panel++) {
+            take_block(m, starts + (long)panel * m->k, panel, block * FILTERS, w, entries);
         }
     }
 }
@@ -332,7 +350,7 @@ static void gradients(const job *j, int panel, long begin, long end, float *sums
                                 plane(m, j->x, m->d, t, (long)panel * columns_of(m)),
                                 plane(m, j->y, m->k, t, begin), m->pitch, sums);
     }
-    int shift = m->pitch == 16 ? 4 : m->pitch == 32 ? 5 : 6;
+    int shift = shift_of(m);
     for (long k = 0; k < count; k++) {
         float *to = dw + (size_t)(begin + k) * m->d + (long)panel * columns_of(m);
         for (int32_t e = starts[k]; e < starts[k + 1]; e++) {
@@ -358,8 +376,8 @@ void wtl_dense_masked_weights(const wtl_dense_masked *m, const wtl_native *nativ
 #pragma omp barrier
         float *sums = own + own_floats(m) * (size_t)omp_get_thread_num();
         share(m->k, FILTERS, &begin, &end);
-        for (int panel = 0; panel < m->panels; panel++) {
-            for (long k = begin; k < end; k += FILTERS) {
+        for (long k = begin; k < end; k += FILTERS) { /* as take_block() */
+            for (int panel = 0; panel < m->panels; panel++) {
                 gradients(&j, panel, k, least(k + FILTERS, end), sums, dw);
             }
         }
