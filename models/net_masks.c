@@ -57,12 +57,13 @@ static bool plan_nodes(wtl_net *net, size_t *patterns, size_t *scratch)
 
 static void follow_node(wtl_net *net, wtl_node *node, char *at, char *scratch)
 {
-    const wtl_param *weights = &net->params[node->first_param];
+    wtl_param *weights = &net->params[node->first_param];
     node->ops->follow(node->state, weights->mask, at);
     node->masked = at;
     node->scratch[0] = node->scratch[1] = (float *)(void *)scratch;
     if (node->masked_plan.sets_weights) { /* from now on only what is kept is written */
         wtl_clear(net->options.threads, weights->gradient, weights->count);
+        weights->followed = net->follow_count;
     }
     wtl_net_name_kernel(node, node->masked_plan.kernel);
 }
@@ -89,6 +90,7 @@ wtl_status wtl_net_follow_masks(wtl_net *net, wtl_error *err)
                         "%s: out of memory: to follow its masks takes %zu MiB", net->def->name,
                         needed >> 20);
     }
+    net->follow_count++;
     char *at = net->masked;
     for (int e = 0; e < net->node_count; e++) {
         wtl_node *node = &net->nodes[e];
@@ -106,6 +108,7 @@ void wtl_net_forget_masks(wtl_net *net)
         wtl_node *node = &net->nodes[e];
         if (node->masked) {
             node->masked = NULL;
+            net->params[node->first_param].followed = 0;
             node->scratch[0] = wtl_net_block(net, node->scratch_block[0]);
             node->scratch[1] = wtl_net_block(net, node->scratch_block[1]);
             wtl_net_name_kernel(node, node->plan.kernel);

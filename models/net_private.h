@@ -95,6 +95,7 @@ struct wtl_net {
     size_t frozen_bytes;
     char *masked; /* of wtl_net_follow_masks(): likewise */
     size_t masked_bytes;
+    uint64_t follow_count; /* calls of it */
     float stat_momentum;            /* < 0: each layer's own */
     double (*clock)(void *context); /* NULL: layers are not timed */
     void *clock_context;

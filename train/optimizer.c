@@ -21,16 +21,15 @@
 #include <omp.h>
 #include <string.h>
 
-enum {
-    CHUNK = 4096,
-    LANES = 16,
-    MOST_LISTED = CHUNK / 3 /* kept weights of a chunk that are worth gathering */
-};
+enum { CHUNK = 4096, LANES = 16 };
 
 /* One parameter and its state; what is not kept is NULL. All are [param->count]. */
 typedef struct slot {
     wtl_param *param;
     bool decays;
+    uint64_t
+        held; /* a step of this param->followed held the mask: since then all that is masked
+                      is 0, and gradients of 0 leave it so */
     float *momentum; /* v, or Adam's m */
     float *second;   /* Adam's s */
     float *average;
@@ -39,8 +38,6 @@ typedef struct slot {
 typedef struct chunk {
     int slot;
     size_t begin, count;
-    bool listed;        /* while masks are followed: only what is kept is touched */
-    size_t first, kept; /* of optimizer->kept */
 } chunk;
 
 struct wtl_optimizer {
@@ -53,7 +50,6 @@ struct wtl_optimizer {
     double *chunk_sums; /* [chunk_count] */
     float *state;       /* every slot's arrays */
     size_t state_bytes;
-    uint16_t *kept; /* places within their chunks; NULL: masks are not followed */
 };
 
 /* What one step multiplies by. */
@@ -142,6 +138,12 @@ WTL_HOT static void sweep_mask(size_t n, const float *restrict mask, float *rest
 
 /* ---- one chunk ---- */
 
+/* The mask, or NULL where there is none or nothing for it to do. */
+static const float *mask_to_hold(const slot *s)
+{
+    return s->param->followed && s->held == s->param->followed ? NULL : s->param->mask;
+}
+
 static void mask_state(const slot *s, size_t begin, size_t count)
 {
     const float *mask = s->param->mask;
@@ -153,71 +155,32 @@ static void mask_state(const slot *s, size_t begin, size_t count)
     }
 }
 
-/* g, v and s are NULL for what is not trained, s and average where there is none. */
-static void sweep(const wtl_optimizer *optimizer, size_t n, const step_numbers *by,
-                  const float *g, float *w, float *v, float *s, float *average)
-{
-    if (g) {
-        switch (optimizer->options.kind) {
-        case WTL_OPTIMIZER_SGD:
-            sweep_sgd(n, by, g, w, v);
-            break;
-        case WTL_OPTIMIZER_NESTEROV:
-            sweep_nesterov(n, by, g, w, v);
-            break;
-        case WTL_OPTIMIZER_ADAM:
-            sweep_adam(n, by, g, w, v, s);
-            break;
-        }
-    }
-    if (average) {
-        sweep_average(n, by->follow, w, average);
-    }
-}
-
-static float *behind(float *array, size_t count)
-{
-    return array ? array + count : NULL;
-}
-
-/* Only what the mask keeps, gathered for the sweeps; the rest is 0 and stays it. */
-static void step_listed(const wtl_optimizer *optimizer, const chunk *c, const step_numbers *by)
-{
-    enum { W, G, V, S, AVERAGE, ARRAYS };
-    const slot *s = &optimizer->slots[c->slot];
-    const uint16_t *kept = optimizer->kept + c->first;
-    float gathered[ARRAYS][MOST_LISTED] __attribute__((aligned(WTL_ALIGNMENT)));
-    float *const arrays[ARRAYS] = {s->param->value, s->param->gradient, s->momentum, s->second,
-                                   s->average};
-    float *part[ARRAYS] = {NULL};
-    for (int a = 0; a < ARRAYS; a++) {
-        part[a] = arrays[a] ? gathered[a] : NULL;
-        const float *from = behind(arrays[a], c->begin);
-        for (size_t i = 0; from && i < c->kept; i++) {
-            gathered[a][i] = from[kept[i]];
-        }
-    }
-    sweep(optimizer, c->kept, by, part[G], part[W], part[V], part[S], part[AVERAGE]);
-    for (int a = 0; a < ARRAYS; a++) {
-        float *to = a == G ? NULL : behind(arrays[a], c->begin);
-        for (size_t i = 0; to && i < c->kept; i++) {
-            to[kept[i]] = gathered[a][i];
-        }
-    }
-}
-
 static void step_chunk(const wtl_optimizer *optimizer, const chunk *c, step_numbers by)
 {
     const slot *s = &optimizer->slots[c->slot];
-    by.decay = s->decays ? by.decay : 0.0f;
-    if (c->listed) {
-        step_listed(optimizer, c, &by);
-        return;
+    float *w = s->param->value + c->begin;
+    if (s->param->gradient) {
+        const float *g = s->param->gradient + c->begin;
+        float *v = s->momentum + c->begin;
+        by.decay = s->decays ? by.decay : 0.0f;
+        switch (optimizer->options.kind) {
+        case WTL_OPTIMIZER_SGD:
+            sweep_sgd(c->count, &by, g, w, v);
+            break;
+        case WTL_OPTIMIZER_NESTEROV:
+            sweep_nesterov(c->count, &by, g, w, v);
+            break;
+        case WTL_OPTIMIZER_ADAM:
+            sweep_adam(c->count, &by, g, w, v, s->second + c->begin);
+            break;
+        }
     }
-    sweep(optimizer, c->count, &by, behind(s->param->gradient, c->begin),
-          s->param->value + c->begin, behind(s->momentum, c->begin),
-          behind(s->second, c->begin), behind(s->average, c->begin));
-    mask_state(s, c->begin, c->count);
+    if (s->average) {
+        sweep_average(c->count, by.follow, w, s->average + c->begin);
+    }
+    if (mask_to_hold(s)) {
+        mask_state(s, c->begin, c->count);
+    }
 }
 
 /* ---- options ---- */
@@ -314,7 +277,7 @@ static void cut_chunks(wtl_optimizer *optimizer)
         size_t count = optimizer->slots[i].param->count;
         for (size_t begin = 0; begin < count; begin += CHUNK) {
             size_t left = count - begin;
-            *next++ = (chunk){.slot = i, .begin = begin, .count = left < CHUNK ? left : CHUNK};
+            *next++ = (chunk){i, begin, left < CHUNK ? left : CHUNK};
         }
     }
 }
@@ -399,90 +362,11 @@ void wtl_optimizer_free(wtl_optimizer *optimizer)
         wtl_free(optimizer->chunks);
         wtl_free(optimizer->chunk_sums);
         wtl_free_pages(optimizer->state, optimizer->state_bytes);
-        wtl_free(optimizer->kept);
         wtl_free(optimizer);
     }
 }
 
-/* ---- masks that stay as they are ---- */
-
-static size_t count_kept(const float *mask, size_t count)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < count; i++) {
-        kept += mask[i] != 0.0f;
-    }
-    return kept;
-}
-
-/* Which chunks keep so little that a list of it pays; the length of all lists. */
-static size_t plan_lists(wtl_optimizer *optimizer)
-{
-    size_t length = 0;
-    for (size_t i = 0; i < optimizer->chunk_count; i++) {
-        chunk *c = &optimizer->chunks[i];
-        const float *mask = optimizer->slots[c->slot].param->mask;
-        c->first = length;
-        c->kept = mask ? count_kept(mask + c->begin, c->count) : c->count;
-        c->listed = mask && c->kept <= MOST_LISTED && c->kept < c->count;
-        length += c->listed ? c->kept : 0;
-    }
-    return length;
-}
-
-void wtl_optimizer_forget_masks(wtl_optimizer *optimizer)
-{
-    for (size_t i = 0; i < optimizer->chunk_count; i++) {
-        optimizer->chunks[i].listed = false;
-    }
-    wtl_free(optimizer->kept);
-    optimizer->kept = NULL;
-}
-
-wtl_status wtl_optimizer_follow_masks(wtl_optimizer *optimizer, wtl_error *err)
-{
-    wtl_optimizer_forget_masks(optimizer);
-    size_t length = plan_lists(optimizer);
-    optimizer->kept = wtl_alloc(length + 1, sizeof *optimizer->kept);
-    if (!optimizer->kept) {
-        wtl_optimizer_forget_masks(optimizer);
-        return wtl_fail(err, WTL_E_NOMEM, "optimizer: out of memory");
-    }
-    for (size_t i = 0; i < optimizer->chunk_count; i++) {
-        const chunk *c = &optimizer->chunks[i];
-        const float *mask = optimizer->slots[c->slot].param->mask;
-        uint16_t *next = optimizer->kept + c->first;
-        for (size_t j = 0; c->listed && j < c->count; j++) {
-            if (mask[c->begin + j] != 0.0f) {
-                *next++ = (uint16_t)j;
-            }
-        }
-    }
-    for (int i = 0; i < optimizer->slot_count; i++) {
-        mask_state(&optimizer->slots[i], 0, optimizer->slots[i].param->count);
-    }
-    return WTL_OK;
-}
-
 /* ---- a step ---- */
-
-static double sum_of_chunk(const wtl_optimizer *optimizer, const chunk *c)
-{
-    const wtl_param *p = optimizer->slots[c->slot].param;
-    if (!p->gradient) {
-        return 0.0;
-    }
-    const float *g = p->gradient + c->begin;
-    if (!c->listed) {
-        return sum_of_squares(c->count, g, p->mask ? p->mask + c->begin : NULL);
-    }
-    const uint16_t *kept = optimizer->kept + c->first;
-    float gathered[MOST_LISTED];
-    for (size_t i = 0; i < c->kept; i++) {
-        gathered[i] = g[kept[i]];
-    }
-    return sum_of_squares(c->kept, gathered, NULL);
-}
 
 static double gradient_norm(wtl_optimizer *optimizer)
 {
@@ -493,7 +377,12 @@ static double gradient_norm(wtl_optimizer *optimizer)
         wtl_share(count, omp_get_thread_num(), omp_get_num_threads(), &begin, &end);
         for (long i = begin; i < end; i++) {
             const chunk *c = &optimizer->chunks[i];
-            optimizer->chunk_sums[i] = sum_of_chunk(optimizer, c);
+            const wtl_param *p = optimizer->slots[c->slot].param;
+            const float *mask = p->followed ? NULL : p->mask; /* else it is 0 where masked */
+            optimizer->chunk_sums[i] = p->gradient
+                                           ? sum_of_squares(c->count, p->gradient + c->begin,
+                                                            mask ? mask + c->begin : NULL)
+                                           : 0.0;
         }
     }
     double sum = 0.0;
@@ -538,6 +427,9 @@ double wtl_optimizer_step(wtl_optimizer *optimizer, double rate)
         for (long i = begin; i < end; i++) {
             step_chunk(optimizer, &optimizer->chunks[i], by);
         }
+    }
+    for (int i = 0; i < optimizer->slot_count; i++) {
+        optimizer->slots[i].held = optimizer->slots[i].param->followed;
     }
     return norm;
 }

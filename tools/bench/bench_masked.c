@@ -113,7 +113,6 @@ static void drop_masks(trained *t)
 {
     wtl_net *net = t->net;
     wtl_net_forget_masks(net);
-    wtl_optimizer_forget_masks(t->optimizer);
     for (int i = 0; i < wtl_net_param_count(net); i++) {
         wtl_free(wtl_net_param(net, i)->mask);
         wtl_net_param(net, i)->mask = NULL;
@@ -126,8 +125,7 @@ static void follow(trained *t, mask_kind kind, double density)
 {
     wtl_error err;
     set_masks(t->net, kind, density);
-    if (wtl_net_follow_masks(t->net, &err) != WTL_OK ||
-        wtl_optimizer_follow_masks(t->optimizer, &err) != WTL_OK) {
+    if (wtl_net_follow_masks(t->net, &err) != WTL_OK) {
         fail(&err);
     }
 }

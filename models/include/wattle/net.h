@@ -74,8 +74,11 @@ typedef struct wtl_param {
     wtl_param_spec spec;
     size_t count;
     float *value;
-    float *gradient; /* NULL unless training and trained */
-    float *mask;     /* NULL, or 1.0f and 0.0f: weights that stay exactly 0 */
+    float *gradient;   /* NULL unless training and trained */
+    float *mask;       /* NULL, or 1.0f and 0.0f: weights that stay exactly 0 */
+    uint64_t followed; /* 0, or: the gradient is 0 wherever the mask is, until the next call of
+                          wtl_net_follow_masks() or wtl_net_forget_masks(); no two calls of the
+                          former on a net give the same number */
 } wtl_param;
 
 WTL_API int wtl_net_param_count(const wtl_net *net);

@@ -57,13 +57,6 @@ WTL_API void wtl_optimizer_reset(wtl_optimizer *optimizer);
  * gradient is not finite; then nothing is changed). */
 WTL_API double wtl_optimizer_step(wtl_optimizer *optimizer, double rate);
 
-/* For many steps with the masks that the net has now: where little is kept, steps touch that alone.
- * What is masked becomes 0. Until the masks are followed anew or forgotten they must stay as they
- * are. WTL_E_NOMEM: out of memory; they are not followed. */
-WTL_API wtl_status wtl_optimizer_follow_masks(wtl_optimizer *optimizer,
-                                              wtl_error *err) WTL_MUST_CHECK;
-WTL_API void wtl_optimizer_forget_masks(wtl_optimizer *optimizer);
-
 /* Exchange the net's weights with their averages (call twice to return); both are 0 where
  * they are masked. Nothing without EMA. */
 WTL_API void wtl_optimizer_swap_ema(wtl_optimizer *optimizer);
