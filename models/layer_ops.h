@@ -8,6 +8,7 @@
 #define WTL_LAYER_OPS_H
 
 #include "kernels/native.h"
+#include "wattle/kernel_costs.h"
 #include "wattle/net.h"
 #include "wattle/netdef.h"
 
@@ -130,7 +131,8 @@ typedef struct wtl_layer_ops {
     /* For inference with weights that stay as they are: choose the kernel by the values in
      * run->value (`state` keeps the choice) and say what it needs; then fill `frozen`. Both NULL:
      * nothing to gain. */
-    void (*plan_frozen)(void *state, const wtl_layer_run *run, wtl_frozen_plan *plan);
+    void (*plan_frozen)(void *state, const wtl_layer_run *run, const wtl_kernel_costs *costs,
+                        wtl_frozen_plan *plan);
     void (*freeze)(const void *state, const wtl_layer_run *run, void *frozen);
     /* While a mask of the first parameter, [its count], stays as it is: choose kernels that leave
      * out what is gone (`state` keeps the choice), and say what they need; then fill `masked`,

@@ -11,7 +11,8 @@ static size_t padded(size_t bytes)
 }
 
 /* Each node's choice; the bytes of all weights and of the largest scratch. */
-static void plan_nodes(wtl_net *net, size_t *weights, size_t *scratch)
+static void plan_nodes(wtl_net *net, const wtl_kernel_costs *costs, size_t *weights,
+                       size_t *scratch)
 {
     *weights = *scratch = 0;
     for (int e = 0; e < net->node_count; e++) {
@@ -19,7 +20,7 @@ static void plan_nodes(wtl_net *net, size_t *weights, size_t *scratch)
         node->frozen_plan = (wtl_frozen_plan){0};
         if (node->ops->plan_frozen) {
             wtl_layer_run run = wtl_net_run_of(net, node, net->options.batch, false, 0);
-            node->ops->plan_frozen(node->state, &run, &node->frozen_plan);
+            node->ops->plan_frozen(node->state, &run, costs, &node->frozen_plan);
         }
         *weights += padded(node->frozen_plan.bytes);
         if (node->frozen_plan.bytes && node->frozen_plan.scratch_bytes > *scratch) {
@@ -28,7 +29,7 @@ static void plan_nodes(wtl_net *net, size_t *weights, size_t *scratch)
     }
 }
 
-wtl_status wtl_net_freeze(wtl_net *net, wtl_error *err)
+wtl_status wtl_net_freeze(wtl_net *net, const wtl_kernel_costs *costs, wtl_error *err)
 {
     wtl_net_thaw(net);
     if (net->options.training) {
@@ -36,7 +37,8 @@ wtl_status wtl_net_freeze(wtl_net *net, wtl_error *err)
                         net->def->name);
     }
     size_t weights, scratch;
-    plan_nodes(net, &weights, &scratch);
+    wtl_kernel_costs defaults = wtl_kernel_costs_default(net->options.isa);
+    plan_nodes(net, costs ? costs : &defaults, &weights, &scratch);
     if (weights == 0) {
         return WTL_OK;
     }

@@ -130,8 +130,8 @@ void wtl_net_plan_layout(wtl_net *net)
     int output = net->places[net->main_layer].home;
     for (int i = 0; i < net->def->layer_count; i++) {
         wtl_place *place = &net->places[i];
-        place->copied = place->home == i && place->blocked && !layouts_agree(net, i) &&
-                        (i == output || net->options.keep_outputs);
+        place->opaque = place->home == i && place->blocked && !layouts_agree(net, i);
+        place->copied = place->opaque && (i == output || net->options.keep_outputs);
     }
 }
 

@@ -397,8 +397,8 @@ static void bind_pointers(wtl_net *net)
         if (place->copied) {
             place->kept = true;
         } else if (place->home == i && place->within < 0) {
-            place->kept = !place->blocked &&
-                          !overwritten_before_backward(net, &net->blocks[place->value]);
+            place->kept =
+                !place->opaque && !overwritten_before_backward(net, &net->blocks[place->value]);
         }
     }
     for (int e = 0; e < net->node_count; e++) {

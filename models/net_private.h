@@ -35,6 +35,7 @@ typedef struct wtl_place {
     bool reached;        /* a head depends on the output */
     bool kept;           /* the value is still there after the forward */
     bool blocked;        /* in blocks of channels rather than NCHW */
+    bool opaque;         /* and so not what NCHW would be */
     int within;          /* the concatenation whose map it is a part of, or -1 */
     size_t offset;       /* of the part, in floats */
     size_t image;        /* floats between images */

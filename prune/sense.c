@@ -57,7 +57,7 @@ static bool has_param(wtl_net *net, const wtl_param *param)
 }
 
 static wtl_status check_params(wtl_net *net, wtl_param *const *params, int count,
-                               wtl_error *err)
+                               wtl_granularity granularity, wtl_error *err)
 {
     if (count < 1) {
         return wtl_fail(err, WTL_E_ARG, "sensitivity: %d layers, at least one is needed",
@@ -71,6 +71,11 @@ static wtl_status check_params(wtl_net *net, wtl_param *const *params, int count
         if (!wtl_mask_allowed(params[i])) {
             return wtl_fail(err, WTL_E_ARG, "%s: not a weight, only weights can be pruned",
                             params[i]->name);
+        }
+        wtl_blocks blocks = wtl_blocks_of(granularity, net, params[i]);
+        wtl_status status = wtl_blocks_check(params[i], &blocks, err);
+        if (status != WTL_OK) {
+            return status;
         }
     }
     return WTL_OK;
@@ -128,7 +133,7 @@ static wtl_status check(wtl_net *net, wtl_param *const *params, int count,
     }
     wtl_status status = check_sparsities(options->sparsities, options->sparsity_count, err);
     if (status == WTL_OK) {
-        status = check_params(net, params, count, err);
+        status = check_params(net, params, count, options->granularity, err);
     }
     if (status == WTL_OK) {
         status = check_sample(net, sample, err);
@@ -207,27 +212,36 @@ static void restore(wtl_param *param, const saved *old)
 }
 
 /* What a mask has pruned stays pruned: a low sparsity asks for nothing then. */
-static size_t kept_at(double sparsity, const wtl_param *param, size_t most)
+static size_t kept_at(double sparsity, const wtl_param *param, const wtl_block_stock *stock)
 {
     size_t kept = param->count - (size_t)llround(sparsity * (double)param->count);
-    return kept < most ? kept : most;
+    return wtl_stock_at_most(stock, kept);
 }
 
-static wtl_status scan_row(wtl_sense_row *row, judgement *latest, size_t *latest_kept,
-                           wtl_param *param, const scan *s, wtl_error *err)
+/* A layer under scan. */
+typedef struct subject {
+    wtl_param *param;
+    saved old;
+    wtl_blocks blocks;
+    wtl_block_stock stock; /* as it came */
+    judgement latest;      /* of latest_kept weights */
+    size_t latest_kept;
+} subject;
+
+static wtl_status scan_row(wtl_sense_row *row, subject *u, const scan *s, wtl_error *err)
 {
     wtl_status status = WTL_OK;
-    if (row->kept != *latest_kept) {
-        /* From the weights that the row before left: the largest of them are the largest. */
-        status = wtl_mask_keep_top(&param, 1, row->kept, err);
+    if (row->kept != u->latest_kept) {
+        restore(u->param, &u->old); /* a row does not depend on those before it */
+        status = wtl_blocks_keep(u->param, &u->blocks, NULL, row->kept, err);
         if (status == WTL_OK) {
-            status = judge(latest, s, err);
+            status = judge(&u->latest, s, err);
         }
-        *latest_kept = row->kept;
+        u->latest_kept = row->kept;
     }
-    row->top1 = latest->top1;
-    row->top5 = latest->top5;
-    row->loss = latest->loss;
+    row->top1 = u->latest.top1;
+    row->top5 = u->latest.top5;
+    row->loss = u->latest.loss;
     return status;
 }
 
@@ -236,26 +250,28 @@ static wtl_status scan_layer(wtl_sense_row *rows, wtl_param *param, const scan *
                              int total, wtl_error *err)
 {
     const wtl_sense_options *options = s->options;
-    saved old;
-    wtl_status status = save(&old, param, err);
+    subject u = {.param = param,
+                 .blocks = wtl_blocks_of(options->granularity, s->net, param),
+                 .latest = s->untouched,
+                 .latest_kept = wtl_mask_kept(param)};
+    u.stock = wtl_blocks_kept(&u.blocks, param->mask);
+    wtl_status status = save(&u.old, param, err);
     if (status != WTL_OK) {
         return status;
     }
-    size_t most = wtl_mask_kept(param), latest_kept = most;
-    judgement latest = s->untouched;
     for (int i = 0; i < options->sparsity_count && status == WTL_OK; i++) {
         double sparsity = options->sparsities[i];
         rows[i] = (wtl_sense_row){.parameter = param->name,
                                   .sparsity = sparsity,
                                   .weights = param->count,
-                                  .kept = kept_at(sparsity, param, most)};
-        status = scan_row(&rows[i], &latest, &latest_kept, param, s, err);
+                                  .kept = kept_at(sparsity, param, &u.stock)};
+        status = scan_row(&rows[i], &u, s, err);
         if (status == WTL_OK && options->progress) {
             options->progress(options->context, done + i + 1, total);
         }
     }
-    restore(param, &old);
-    free_saved(&old);
+    restore(param, &u.old);
+    free_saved(&u.old);
     return status;
 }
 

@@ -143,7 +143,7 @@ static int run(const wtl_command *command, int argc, char **argv)
     wtl_signals_catch();
     wtl_status status = wtl_model_load(&model, file, plan, &err);
     if (status == WTL_OK) {
-        status = wtl_net_freeze(model.net, &err);
+        status = wtl_net_freeze(model.net, NULL, &err);
     }
     if (status == WTL_OK) {
         wtl_dataset_options split = wtl_split_of(model.checkpoint);

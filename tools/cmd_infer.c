@@ -150,7 +150,7 @@ static int run(const wtl_command *command, int argc, char **argv)
     wtl_net_options plan = {
         .batch = 1, .threads = parsed.common.threads, .engine = (wtl_engine)args.engine};
     if (wtl_model_load(&model, parsed.words[0], plan, &err) != WTL_OK ||
-        wtl_net_freeze(model.net, &err) != WTL_OK) {
+        wtl_net_freeze(model.net, NULL, &err) != WTL_OK) {
         wtl_model_clear(&model);
         return wtl_cli_report(&err);
     }

@@ -3,6 +3,7 @@
 #include "common/model.h"
 #include "common/output.h"
 
+#include "wattle/mask.h"
 #include "wattle/memory.h"
 #include "wattle/text.h"
 #include "wattle/threads.h"
@@ -51,6 +52,7 @@ typedef struct report {
     uint64_t parameters, macs;         /* of the inference network */
     uint64_t aux_parameters, aux_macs; /* of the layers that only training has */
     double density;                    /* over all weights; NaN without weights */
+    bool blocks;                       /* the zeros of all weights are of 4x1 blocks */
     wtl_net_memory memory;
 } report;
 
@@ -72,6 +74,14 @@ static double non_zero_share(const wtl_tensor_view *view, uint64_t *kept)
     }
     *kept += count;
     return view->count ? (double)count / (double)view->count : NAN;
+}
+
+/* Whether the zeros are of 4x1 blocks. */
+static bool has_blocks(const wtl_layer_def *layer, const wtl_tensor_view *view)
+{
+    int groups = layer->kind == WTL_LAYER_CONV ? layer->as.conv.groups : 1;
+    return wtl_mask_is_4x1(view->value, (int)view->dims[0], view->count / view->dims[0],
+                           groups);
 }
 
 /* Parameters and density of layer `index`; adds the prunable weights to kept and all. */
@@ -105,6 +115,7 @@ static wtl_status count_layer(report *r, int index, uint64_t *kept, uint64_t *al
             wtl_checkpoint_find(r->checkpoint, name, &view)) {
             row->density = non_zero_share(&view, kept);
             *all += view.count;
+            r->blocks = r->blocks && has_blocks(layer, &view);
         }
     }
     row->macs = layer->input_count ? wtl_layer_macs(layer, in[0], row->output) : 0;
@@ -115,6 +126,7 @@ static wtl_status count_layer(report *r, int index, uint64_t *kept, uint64_t *al
 static wtl_status count_layers(report *r, wtl_error *err)
 {
     uint64_t kept = 0, all = 0;
+    r->blocks = true;
     for (int i = 0; i < r->def->layer_count; i++) {
         wtl_status status = count_layer(r, i, &kept, &all, err);
         if (status != WTL_OK) {
@@ -126,6 +138,7 @@ static wtl_status count_layers(report *r, wtl_error *err)
         }
     }
     r->density = all ? (double)kept / (double)all : NAN;
+    r->blocks = r->blocks && kept < all;
     return wtl_netdef_totals(r->def, &r->parameters, &r->macs, err);
 }
 
@@ -306,7 +319,8 @@ static void print_text(const report *r, const info_args *args)
                wtl_cli_grouped(r->aux_parameters), wtl_cli_grouped(r->aux_macs));
     }
     if (!isnan(r->density)) {
-        printf("density        %.4f of the weights are not zero\n", r->density);
+        printf("density        %.4f of the weights are not zero%s\n", r->density,
+               r->blocks ? ", in 4x1 blocks" : "");
     }
     printf("memory         %s parameters + %s activations at batch %d (%s unshared)\n",
            bytes_text(r->memory.parameters), bytes_text(r->memory.activations), args->batch,
@@ -382,6 +396,7 @@ static void add_checkpoint(const report *r, json_t *document)
     double top1;
     find_trained(r->checkpoint, &epochs, &top1);
     (void)json_object_set_new(document, "density", wtl_json_real(r->density));
+    (void)json_object_set_new(document, "blocks_4x1", json_boolean(r->blocks));
     (void)json_object_set_new(document, "class_names", classes);
     (void)json_object_set_new(document, "epochs",
                               epochs < 0 ? json_null() : json_integer(epochs));

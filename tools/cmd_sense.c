@@ -16,7 +16,7 @@
 
 typedef struct sense_args {
     char data[1024], layers[4096], sparsities[1024], out[1024], plot[1024];
-    int images, batch, engine;
+    int images, batch, engine, granularity;
     bool csv;
 } sense_args;
 
@@ -32,6 +32,9 @@ static const wtl_option options[] = {
      NULL, WTL_OPTION_TEXT, 0, ARG(sparsities), 0, 0, NULL},
     {"layers", NULL, "LAYER,...", "only these layers (default: all with weights)", NULL,
      WTL_OPTION_TEXT, 0, ARG(layers), 0, 0, NULL},
+    {"granularity", NULL, "NAME",
+     "weight, or 4x1: four consecutive filters share one\npattern (default weight)", NULL,
+     WTL_OPTION_CHOICE, 0, ARG(granularity), 0, 0, wtl_granularity_words},
     {"batch", "batch-size", "N", "images in a batch (default 128)", "Running", WTL_OPTION_INT,
      'b', ARG(batch), 1, 65536, NULL},
     {"engine", NULL, "NAME", "native, blas or reference (plain loops, slow)", NULL,
@@ -248,12 +251,14 @@ static wtl_status prepare(work *w, const char *file, const sense_args *args,
     return status;
 }
 
-static wtl_status scan(work *w, const ladder *l, const wtl_common *common, wtl_error *err)
+static wtl_status scan(work *w, const ladder *l, const sense_args *args,
+                       const wtl_common *common, wtl_error *err)
 {
     wtl_progress progress;
     wtl_progress_begin(&progress, common);
     const wtl_sense_options how = {.sparsities = l->count ? l->sparsities : NULL,
                                    .sparsity_count = l->count,
+                                   .granularity = (wtl_granularity)args->granularity,
                                    .progress = on_row,
                                    .stop = wtl_signals_stop,
                                    .context = &progress};
@@ -300,9 +305,11 @@ static int compute(const wtl_command *command, const sense_args *args, const lad
     wtl_signals_catch();
     wtl_status status = prepare(&w, parsed->words[0], args, parsed, &err);
     if (status == WTL_OK) {
-        status = scan(&w, l, &parsed->common, &err);
+        status = scan(&w, l, args, &parsed->common, &err);
     }
-    wtl_sense_view view = {.sense = &w.sense, .checkpoint = parsed->words[0]};
+    wtl_sense_view view = {.sense = &w.sense,
+                           .checkpoint = parsed->words[0],
+                           .granularity = (wtl_granularity)args->granularity};
     if (status == WTL_OK) {
         view.net = wtl_net_def(w.model.net)->name;
         view.data = wtl_dataset_name(w.dataset);

@@ -1,23 +1,23 @@
 /* conv_masked.c - see conv_masked.h. */
 #include "conv_masked.h"
 
-/* Cycles that were measured over those that conv_sparse_plan.c estimates, and for the weights'
+/* Time that was measured over that which conv_sparse_plan.c estimates, and for the weights'
  * gradient beside the forward product's estimate. */
 static const double forward_share = 1.15, weights_share = 1.4;
 
 bool wtl_conv_masked_plan(wtl_conv_masked *m, const wtl_native *native,
                           const wtl_conv_geometry *g, int batch, bool plain, bool wants_data,
-                          double dense_cycles, const float *mask)
+                          double dense_seconds, const float *mask)
 {
     *m = (wtl_conv_masked){0};
     if (wtl_conv_sparse_plan_pattern(&m->kept, native, g, batch, mask, false, plain)) {
-        m->forward = m->kept.cycles * forward_share < dense_cycles;
-        m->weights = m->kept.cycles * weights_share < dense_cycles;
+        m->forward = m->kept.seconds * forward_share < dense_seconds;
+        m->weights = m->kept.seconds * weights_share < dense_seconds;
     }
     if (wants_data && wtl_conv_sparse_flipped(g, &m->flipped_layer) &&
         wtl_conv_sparse_plan_pattern(&m->flipped, native, &m->flipped_layer, batch, mask, true,
                                      false)) {
-        m->data = m->flipped.cycles * forward_share < dense_cycles;
+        m->data = m->flipped.seconds * forward_share < dense_seconds;
     }
     return m->forward || m->data || m->weights;
 }

@@ -15,11 +15,11 @@ typedef struct wtl_conv_masked {
     wtl_conv_sparse flipped;
 } wtl_conv_masked;
 
-/* plain: x is NCHW. dense_cycles: of one dense product, for the whole batch and one thread. False, if nothing is
+/* plain: x is NCHW. dense_seconds: of one dense product, for the whole batch and one thread. False, if nothing is
  * gained. */
 bool wtl_conv_masked_plan(wtl_conv_masked *m, const wtl_native *native,
                           const wtl_conv_geometry *g, int batch, bool plain, bool wants_data,
-                          double dense_cycles, const float *mask);
+                          double dense_seconds, const float *mask);
 size_t wtl_conv_masked_bytes(const wtl_conv_masked *m);
 /* Bytes of scratch of the sparse products; SIZE_MAX if they cannot be counted. */
 size_t wtl_conv_masked_scratch(const wtl_conv_masked *m, int threads);

@@ -2,7 +2,6 @@
  * its kernel needs. */
 #include "conv_native.h"
 
-#include "conv_sparse.h"
 #include "conv_winograd.h"
 #include "native/sparse.h"
 
@@ -20,11 +19,21 @@ static size_t together(size_t floats, size_t bytes)
                                                      : floats * sizeof(float) + bytes;
 }
 
-static const char *const KERNELS[WTL_CONV_SPARSE + 1][WTL_ISA_COUNT] = {
+static const char *const DENSE_KERNELS[WTL_CONV_SPARSE][WTL_ISA_COUNT] = {
     [WTL_CONV_DIRECT] = {NULL, "direct, plain C", "direct, avx2", "direct, avx512"},
     [WTL_CONV_WINOGRAD] = {NULL, "winograd, plain C", "winograd, avx2", "winograd, avx512"},
-    [WTL_CONV_SPARSE] = {NULL, "sparse, plain C", "sparse, avx2", "sparse, avx512"},
 };
+
+static const char *const SPARSE_KERNELS[WTL_SPARSE_QUADS + 1][WTL_ISA_COUNT] = {
+    [WTL_SPARSE_ROWS] = {NULL, "sparse, plain C", "sparse, avx2", "sparse, avx512"},
+    [WTL_SPARSE_QUADS] = {NULL, "sparse 4x1, plain C", "sparse 4x1, avx2",
+                          "sparse 4x1, avx512"},
+};
+
+static wtl_conv_method dense_method(const wtl_conv_native *c)
+{
+    return c->winograd ? WTL_CONV_WINOGRAD : WTL_CONV_DIRECT;
+}
 
 void wtl_conv_native_setup(wtl_conv_native *c, const wtl_conv_geometry *g, bool has_bias,
                            wtl_layer_plan *plan)
@@ -35,7 +44,8 @@ void wtl_conv_native_setup(wtl_conv_native *c, const wtl_conv_geometry *g, bool 
                            .batch = plan->batch,
                            .fused = plan->fused,
                            .has_bias = has_bias,
-                           .wants_data = plan->input_gradient};
+                           .wants_data = plan->input_gradient,
+                           .plain = !plan->blocked_in};
     c->direct = wtl_direct_plan(g, plan->native, plan->threads, !plan->blocked_in);
     c->winograd = plan->blocked_in && !plan->no_winograd && wtl_winograd_pays(g);
     size_t scratch;
@@ -51,7 +61,7 @@ void wtl_conv_native_setup(wtl_conv_native *c, const wtl_conv_geometry *g, bool 
     }
     c->packed = (c->packed + 15) / 16 * 16;
     plan->scratch_bytes = c->dense_scratch = together(c->packed, scratch);
-    plan->kernel = KERNELS[c->winograd ? WTL_CONV_WINOGRAD : WTL_CONV_DIRECT][c->native->isa];
+    plan->kernel = DENSE_KERNELS[dense_method(c)][c->native->isa];
 }
 
 /* ---- frozen weights ---- */
@@ -70,29 +80,59 @@ static void pack(const wtl_conv_native *c, const wtl_layer_run *run, float *pack
     }
 }
 
-void wtl_conv_native_plan_frozen(wtl_conv_native *c, const wtl_layer_run *run,
-                                 wtl_frozen_plan *plan)
+/* The sparse kernel, if there is one that is faster. */
+static bool sparse_pays(wtl_conv_native *c, const wtl_layer_run *run,
+                        const wtl_kernel_costs *costs, wtl_frozen_plan *plan)
 {
-    (void)run;
-    c->frozen = c->winograd ? WTL_CONV_WINOGRAD : WTL_CONV_DIRECT;
+    if (c->plain) {
+        return false;
+    }
+    const wtl_conv_geometry *g = &c->geometry;
+    wtl_kernel_choice choice =
+        wtl_kernel_choose_for(costs, g, wtl_kernel_density_of(g, run->value[0]), c->batch);
+    if (choice.kernel == WTL_KERNEL_DENSE) {
+        return false;
+    }
+    c->form = choice.kernel == WTL_KERNEL_QUADS ? WTL_SPARSE_QUADS : WTL_SPARSE_ROWS;
+    plan->bytes = wtl_conv_sparse_bytes_as(c->native, g, c->batch, c->form, run->value[0]);
+    plan->scratch_bytes = wtl_conv_sparse_scratch(c->native, g, c->batch, c->threads);
+    return plan->bytes != SIZE_MAX && plan->scratch_bytes != SIZE_MAX;
+}
+
+void wtl_conv_native_plan_frozen(wtl_conv_native *c, const wtl_layer_run *run,
+                                 const wtl_kernel_costs *costs, wtl_frozen_plan *plan)
+{
+    if (sparse_pays(c, run, costs, plan)) {
+        c->frozen = WTL_CONV_SPARSE;
+        plan->kernel = SPARSE_KERNELS[c->form][c->native->isa];
+        return;
+    }
+    c->frozen = dense_method(c);
     plan->bytes = c->packed * sizeof(float);
     plan->scratch_bytes = c->winograd
                               ? wtl_winograd_scratch(&c->geometry, c->batch, c->threads, false)
                               : wtl_direct_scratch(&c->direct, false) * sizeof(float);
-    plan->kernel = KERNELS[c->frozen][c->native->isa];
+    plan->kernel = DENSE_KERNELS[c->frozen][c->native->isa];
 }
 
 void wtl_conv_native_freeze(const wtl_conv_native *c, const wtl_layer_run *run, void *frozen)
 {
-    pack(c, run, frozen);
+    if (c->frozen == WTL_CONV_SPARSE) {
+        (void)wtl_conv_sparse_pack_as(c->native, &c->geometry, c->batch, c->form, run->value[0],
+                                      frozen);
+    } else {
+        pack(c, run, frozen);
+    }
 }
 
 /* ---- masks ---- */
 
-/* Of one dense product of the whole batch, of one thread: multiplications by the share of the
+/* Seconds of one dense product of the whole batch, of one thread: multiplications by the share of the
  * peak that the kernels reach, measured on an AVX-512 machine. Winograd's tiles of 4x4 are
  * computed whole. */
-static double dense_cycles(const wtl_conv_native *c)
+static const double clock_hz = 3.7e9; /* of that machine */
+
+static double dense_seconds(const wtl_conv_native *c)
 {
     const wtl_conv_geometry *g = &c->geometry;
     int lanes = c->native->sparse->lanes;
@@ -102,14 +142,14 @@ static double dense_cycles(const wtl_conv_native *c)
         pixels = (double)((g->p + 3) / 4) * ((g->q + 3) / 4) * 16;
     }
     return (double)c->batch * g->k * (g->c / g->groups) * g->r * g->s * pixels /
-           (2 * lanes * share);
+           (2 * lanes * share * clock_hz);
 }
 
 void wtl_conv_native_plan_masked(wtl_conv_native *c, const wtl_layer_run *run,
                                  const float *mask, wtl_masked_plan *plan)
 {
     if (!wtl_conv_masked_plan(&c->masked, c->native, &c->geometry, run->n,
-                              c->direct.forward.plain, c->wants_data, dense_cycles(c), mask)) {
+                              c->direct.forward.plain, c->wants_data, dense_seconds(c), mask)) {
         return;
     }
     size_t sparse = wtl_conv_masked_scratch(&c->masked, c->threads);
@@ -118,7 +158,7 @@ void wtl_conv_native_plan_masked(wtl_conv_native *c, const wtl_layer_run *run,
     plan->sets_weights = c->masked.weights;
     wtl_name_masked(plan, c->masked.forward, c->masked.weights,
                     c->masked.data || !c->wants_data,
-                    KERNELS[c->winograd ? WTL_CONV_WINOGRAD : WTL_CONV_DIRECT][c->native->isa]);
+                    DENSE_KERNELS[dense_method(c)][c->native->isa]);
 }
 
 void wtl_conv_native_follow(const wtl_conv_native *c, const float *mask, void *masked)
@@ -148,6 +188,11 @@ void wtl_conv_native_forward(const wtl_conv_native *c, const wtl_layer_run *run,
     float *scratch = run->scratch;
     const float *packed = run->frozen;
     if (masked_forward(c, run, x, y)) {
+        return;
+    }
+    if (packed && c->frozen == WTL_CONV_SPARSE) {
+        wtl_conv_sparse_forward(c->native, run->frozen, run->n, c->threads, x, run->x_image[0],
+                                bias_of(c, run), c->fused, NULL, y, run->y_image, scratch);
         return;
     }
     if (!packed) {

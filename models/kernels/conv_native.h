@@ -7,6 +7,7 @@
 
 #include "conv_direct.h"
 #include "conv_masked.h"
+#include "conv_sparse.h"
 #include "layer_ops.h"
 
 typedef enum wtl_conv_method {
@@ -27,6 +28,8 @@ typedef struct wtl_conv_native {
     wtl_conv_method frozen; /* chosen for the weights at hand */
     wtl_conv_masked masked; /* and for the mask */
     size_t dense_scratch;   /* bytes, of the dense products */
+    wtl_sparse_form form;   /* if that is sparse */
+    bool plain;             /* the input is NCHW */
     size_t packed;          /* floats of scratch for packed filters */
 } wtl_conv_native;
 
@@ -36,7 +39,7 @@ void wtl_conv_native_setup(wtl_conv_native *c, const wtl_conv_geometry *g, bool 
 
 /* As wtl_layer_ops has them. */
 void wtl_conv_native_plan_frozen(wtl_conv_native *c, const wtl_layer_run *run,
-                                 wtl_frozen_plan *plan);
+                                 const wtl_kernel_costs *costs, wtl_frozen_plan *plan);
 void wtl_conv_native_freeze(const wtl_conv_native *c, const wtl_layer_run *run, void *frozen);
 void wtl_conv_native_plan_masked(wtl_conv_native *c, const wtl_layer_run *run,
                                  const float *mask, wtl_masked_plan *plan);

@@ -139,7 +139,7 @@ static bool choose(wtl_conv_sparse *p, const wtl_native *native, const wtl_conv_
     wtl_conv_sparse quads;
     bool is_rows = measure(p, native, g, batch, WTL_SPARSE_ROWS, from);
     bool is_quads = measure(&quads, native, g, batch, WTL_SPARSE_QUADS, from);
-    if (is_quads && (!is_rows || quads.cycles < p->cycles)) {
+    if (is_quads && (!is_rows || quads.seconds < p->seconds)) {
         *p = quads;
     }
     return is_rows || is_quads;

@@ -18,6 +18,7 @@
 
 #include "conv_kernels.h"
 #include "native.h"
+#include "wattle/kernel_costs.h"
 
 #include <stdint.h>
 
@@ -58,7 +59,7 @@ typedef struct wtl_conv_sparse {
     size_t weights_at; /* int64_t [groups][blocks + 1]: work of the blocks before */
     size_t index_at;   /* of a pattern: int32_t [entries][1 or 4]: places in w, or -1 */
     size_t bytes;      /* of all */
-    double cycles;     /* estimated, of one thread, for the whole batch */
+    double seconds;    /* estimated, one thread, the whole batch */
 } wtl_conv_sparse;
 
 /* Bytes of the packed form of w [K,C/G,R,S], for up to `batch` images at a time; SIZE_MAX where the
@@ -100,7 +101,7 @@ bool wtl_conv_sparse_flipped(const wtl_conv_geometry *g, wtl_conv_geometry *flip
 
 /* Plan the pattern of the weights where mask [K,C/G,R,S] is not 0, of layer `g`; with `flipped`,
  * `g` is the flipped layer and the mask that of the layer it comes from. `plain`: x is NCHW. Sets *p, `bytes` and
- * `cycles` included; false where the layer is too large. */
+ * `seconds` included; false where the layer is too large. */
 bool wtl_conv_sparse_plan_pattern(wtl_conv_sparse *p, const wtl_native *native,
                                   const wtl_conv_geometry *g, int batch, const float *mask,
                                   bool flipped, bool plain);
@@ -120,6 +121,12 @@ size_t wtl_conv_sparse_weights_scratch(const wtl_conv_sparse *pattern, int threa
 void wtl_conv_sparse_weights(const wtl_native *native, const wtl_conv_sparse *pattern, int n,
                              int threads, const float *x, size_t x_image, const float *dy,
                              size_t y_image, float *dw, float *scratch);
+/* wtl_kernel_choose() for a geometry; in kernel_costs.c. */
+wtl_kernel_choice wtl_kernel_choose_for(const wtl_kernel_costs *costs,
+                                        const wtl_conv_geometry *g, wtl_kernel_density density,
+                                        int batch);
+/* How full w [K,C/G,R,S] is. */
+wtl_kernel_density wtl_kernel_density_of(const wtl_conv_geometry *g, const float *w);
 
 /* ---- conv_sparse_plan.c, for conv_sparse.c ---- */
 
@@ -127,10 +134,14 @@ void wtl_conv_sparse_weights(const wtl_native *native, const wtl_conv_sparse *pa
 wtl_conv_geometry wtl_sparse_geometry(const wtl_conv_geometry *g);
 
 /* Groups, layout and estimate for `entries` entries in that form; false if the layer is too
- * large. Sets the fields of *packed up to `entries`, and `cycles`. */
+ * large. Sets the fields of *packed up to `entries`, and `seconds`. */
 bool wtl_sparse_plan(wtl_conv_sparse *packed, const wtl_native *native,
                      const wtl_conv_geometry *g, int batch, wtl_sparse_form form,
                      size_t entries);
+
+/* Seconds of one thread that a planned layer takes at these rates. */
+double wtl_sparse_estimate(const wtl_conv_sparse *packed, const wtl_native *native, int batch,
+                           const wtl_kernel_costs *costs);
 
 /* Row of input, plus the padding above, where row 0 of row view v begins. */
 static inline int wtl_sparse_view_base(const wtl_conv_sparse *p, int v)

@@ -1,5 +1,6 @@
 /* conv_sparse_plan.c - how the tiles of a sparse convolution are laid out: of all that fit, the
- * layout that is estimated to be fastest. */
+ * layout that is estimated to be fastest
+ * by the rates of wattle/kernel_costs.h that are the default: the same on every machine. */
 #include "conv_sparse.h"
 #include "native/sparse.h"
 
@@ -92,66 +93,68 @@ static bool lay_out(wtl_sparse_layout *l, const wtl_conv_sparse *p, int lanes)
     return true;
 }
 
-/* ---- the estimate, in cycles of one thread ---- */
+/* ---- the estimate, in ns of one thread ---- */
 
-/* Cycles a vector loaded and multiplied once takes, by the bytes it may lie in: measured on an
- * AVX-512 machine with 48 KiB of first-level and 1 MiB of second-level cache. */
-static double cycles_of_load(double bytes)
+/* What the first-level cache holds beside sums and weights passing by, and from where on a panel is
+ * read from the second level as a whole; beyond the last it shares that with the sums. */
+enum { NEAR_BYTES = 44 * 1024, FAR_BYTES = 160 * 1024, FULL_BYTES = 700 * 1024 };
+
+/* Between the rates for input that is near and far. */
+static double rate(double near, double far, double bytes)
 {
-    static const double kib[] = {44, 64, 128, 512, 800, 1500},
-                        cycles[] = {0.55, 0.85, 1.1, 1.2, 1.4, 2.5};
-    for (int i = 0; i < 6; i++) {
-        if (bytes <= kib[i] * 1024) {
-            return cycles[i];
-        }
+    if (bytes <= NEAR_BYTES) {
+        return near;
     }
-    return 3.0;
+    if (bytes < FAR_BYTES) {
+        return near + (far - near) * (bytes - NEAR_BYTES) / (FAR_BYTES - NEAR_BYTES);
+    }
+    return bytes <= FULL_BYTES ? far : far * bytes / FULL_BYTES;
 }
 
-/* Cycles of the sums of one filter or quad of a tile over one panel with n entries. */
-static double cycles_of_sums(const wtl_conv_sparse *p, const wtl_sparse_layout *l, int most,
-                             double n)
+/* Sums of one filter or quad of a tile over one panel with n entries. */
+static double ns_of_sums(const wtl_conv_sparse *p, const wtl_sparse_layout *l,
+                         const wtl_sparse_kernels *kernels, const wtl_kernel_costs *costs,
+                         double n)
 {
-    double bytes = 4.0 * (double)l->panel_floats, total = 0;
-    int calls = divided_up(l->vectors, most);
-    double width = (double)l->vectors / calls;
-    double entry, sums;
-    if (p->form == WTL_SPARSE_ROWS) {
-        entry = fmax(width * cycles_of_load(bytes), (width + 2) * 0.5) + 0.25;
-        sums = width;
-    } else {
-        entry = width * fmax(WTL_QUAD * 0.53, cycles_of_load(bytes)) + 0.5;
-        sums = WTL_QUAD * width;
-    }
-    total = calls * (n * entry + 16 + sums * 1.5);
-    return total;
+    bool rows = p->form == WTL_SPARSE_ROWS;
+    double bytes = 4.0 * (double)l->panel_floats;
+    double pixels = (double)l->vectors * kernels->lanes;
+    int calls = divided_up(l->vectors, rows ? kernels->most_rows : kernels->most_quads);
+    double each = rows ? rate(costs->rows_ns, costs->rows_far_ns, bytes)
+                       : rate(costs->quads_ns, costs->quads_far_ns, bytes);
+    /* An entry itself is read once a call: as long as a vector's product. */
+    each *= pixels + calls * kernels->lanes * (rows ? 1.0 : 0.25);
+    return n * each + calls * costs->call_ns + (rows ? 1 : WTL_QUAD) * pixels * costs->sum_ns;
 }
 
-static double cycles_of_panel(const wtl_conv_sparse *p, const wtl_sparse_layout *l, int lanes)
+static double ns_of_panel(const wtl_conv_sparse *p, const wtl_sparse_layout *l, int lanes,
+                          const wtl_kernel_costs *costs)
 {
     const wtl_conv_geometry *g = &p->g;
     double lines = (double)l->row_views * l->view_rows * l->images;
     int channels = l->channels < p->group_channels ? l->channels : p->group_channels;
-    double blocks = divided_up(channels, BLOCK), vectors = divided_up(g->q, lanes);
-    double turned = blocks * divided_up(g->w, BLOCK) * 60;
-    return lines * (turned + g->s * channels * vectors * 1.2 + 20);
+    double turned = (double)rounded_up(channels, BLOCK) * (double)rounded_up(g->w, lanes);
+    double copied = (double)g->s * channels * (double)rounded_up(g->q, lanes);
+    /* Written to the second level, values take several times as long. */
+    double far = 4.0 * (double)l->panel_floats > NEAR_BYTES ? 2.0 : 1.0;
+    return lines * (turned * costs->turn_ns + far * copied * costs->copy_ns + costs->call_ns);
 }
 
-static double estimate(const wtl_conv_sparse *p, const wtl_sparse_layout *l,
-                       const wtl_sparse_kernels *kernels, int batch)
+double wtl_sparse_estimate(const wtl_conv_sparse *p, const wtl_native *native, int batch,
+                           const wtl_kernel_costs *costs)
 {
     const wtl_conv_geometry *g = &p->g;
-    int unit = p->form == WTL_SPARSE_ROWS ? 1 : WTL_QUAD;
-    int most = p->form == WTL_SPARSE_ROWS ? kernels->most_rows : kernels->most_quads;
-    double units = divided_up(p->group_filters, unit);
+    const wtl_sparse_layout *l = &p->layout;
+    double units = divided_up(p->group_filters, p->form == WTL_SPARSE_ROWS ? 1 : WTL_QUAD);
     double n = (double)p->entries / ((double)p->groups * l->panels * units);
     double blocks = divided_up(p->group_filters, BLOCK);
-    double sums = l->panels * units * cycles_of_sums(p, l, most, n);
+    double sums = l->panels * units * ns_of_sums(p, l, native->sparse, costs, n);
     double segments = ceil(blocks / WTL_SPARSE_SEGMENT);
-    double panels = segments * l->panels * cycles_of_panel(p, l, kernels->lanes);
-    double finish = blocks * l->rows * l->images * divided_up(g->q, BLOCK) * 70;
+    double panels = segments * l->panels * ns_of_panel(p, l, native->sparse->lanes, costs);
+    double finish = blocks * BLOCK * l->rows * l->images *
+                    (double)rounded_up(g->q, native->sparse->lanes) * costs->turn_ns;
     double tiles = (double)divided_up(g->p, l->rows) * divided_up(batch, l->images);
-    return tiles * p->groups * (sums + panels + finish);
+    return 1e-9 * tiles * p->groups * (sums + panels + finish);
 }
 
 /* ---- all layouts ---- */
@@ -160,8 +163,10 @@ typedef struct search {
     wtl_conv_sparse *p;
     const wtl_native *native;
     int batch;
+    wtl_kernel_costs costs;
     size_t most_scratch; /* of all that fit */
     double best;
+    wtl_sparse_layout layout; /* of the best */
 } search;
 
 static void try_layout(search *s, wtl_sparse_layout *l, bool smallest)
@@ -174,10 +179,11 @@ static void try_layout(search *s, wtl_sparse_layout *l, bool smallest)
     }
     size_t scratch = l->panel_floats + l->line_floats + l->sums_floats;
     s->most_scratch = scratch > s->most_scratch ? scratch : s->most_scratch;
-    double cycles = estimate(s->p, l, kernels, s->batch);
-    if (cycles < s->best) {
-        s->best = cycles;
-        s->p->layout = *l;
+    s->p->layout = *l;
+    double seconds = wtl_sparse_estimate(s->p, s->native, s->batch, &s->costs);
+    if (seconds < s->best) {
+        s->best = seconds;
+        s->layout = *l;
     }
 }
 
@@ -216,11 +222,13 @@ static bool try_all(search *s)
 {
     s->best = INFINITY;
     s->most_scratch = 0;
+    s->costs = wtl_kernel_costs_default(s->native->isa);
     int most = s->batch < MOST_IMAGES ? s->batch : MOST_IMAGES;
     for (int images = 1; images <= most; images++) {
         try_rows(s, false, images);
         try_rows(s, true, images);
     }
+    s->p->layout = s->layout;
     return isfinite(s->best);
 }
 
@@ -243,7 +251,7 @@ bool wtl_sparse_plan(wtl_conv_sparse *p, const wtl_native *native, const wtl_con
     if (entries > INT32_MAX || !try_all(&s)) {
         return false;
     }
-    p->cycles = s.best;
+    p->seconds = s.best;
     return true;
 }
 

@@ -26,6 +26,7 @@ enum { WTL_BLOCK_CHANNELS = 16 };
     EACH(sparse)                                                                               \
     EACH(lrn)                                                                                  \
     EACH(batchnorm)                                                                            \
+    EACH(depthwise)                                                                            \
     EACH(dense)                                                                                \
     EACH(sparse_dense)                                                                         \
     EACH(masked)

@@ -97,11 +97,12 @@ static wtl_status conv_setup(void *self, const wtl_layer_def *def, wtl_layer_pla
     return WTL_OK;
 }
 
-static void conv_plan_frozen(void *self, const wtl_layer_run *run, wtl_frozen_plan *plan)
+static void conv_plan_frozen(void *self, const wtl_layer_run *run,
+                             const wtl_kernel_costs *costs, wtl_frozen_plan *plan)
 {
     conv_state *state = self;
     if (state->blocked) {
-        wtl_conv_native_plan_frozen(&state->native, run, plan);
+        wtl_conv_native_plan_frozen(&state->native, run, costs, plan);
     }
 }
 

@@ -7,6 +7,7 @@
 #include "kernels/conv_kernels.h"
 #include "kernels/dense_masked.h"
 #include "kernels/native_dense.h"
+#include "kernels/sparse_dense.h"
 #include "layer_ops.h"
 #include "wattle/blas.h"
 #include "wattle/threads.h"
@@ -25,6 +26,7 @@ typedef struct dense_state {
     const wtl_native *native;
     bool wants_data;
     wtl_dense_masked masked; /* chosen for the mask at hand */
+    wtl_sparse_dense sparse; /* of frozen weights; bytes 0: they run dense */
 } dense_state;
 
 static wtl_status dense_shape(const wtl_layer_def *def, const wtl_shape *in, int input_count,
@@ -115,6 +117,33 @@ static void dense_follow(const void *self, const float *mask, void *masked)
     wtl_dense_masked_make(&l->masked, mask, masked);
 }
 
+/* Dense weights need no other layout. */
+static void dense_plan_frozen(void *self, const wtl_layer_run *run,
+                              const wtl_kernel_costs *costs, wtl_frozen_plan *plan)
+{
+    (void)costs;
+    dense_state *l = self;
+    l->sparse = (wtl_sparse_dense){0};
+    if (!l->native) {
+        return;
+    }
+    wtl_sparse_dense sparse =
+        wtl_sparse_dense_plan(l->native, l->k, l->d, run->n, run->value[0]);
+    if (sparse.bytes > 0 &&
+        sparse.cycles < wtl_sparse_dense_rival(l->native, l->k, l->d, run->n)) {
+        l->sparse = sparse;
+        plan->bytes = sparse.bytes;
+        plan->scratch_bytes = wtl_sparse_dense_scratch(&sparse, run->n);
+        plan->kernel = sparse.quads ? "sparse 4x1" : "sparse";
+    }
+}
+
+static void dense_freeze(const void *self, const wtl_layer_run *run, void *frozen)
+{
+    const dense_state *l = self;
+    wtl_sparse_dense_pack(&l->sparse, run->value[0], frozen);
+}
+
 /* ---- reference ---- */
 
 static void reference_forward(const dense_state *l, int n, const float *x, const float *w,
@@ -170,15 +199,18 @@ static void native_forward(const dense_state *l, const wtl_layer_run *run, const
                          .x_step = (long)run->x_image[0],
                          .y_step = (long)run->y_image,
                          .activation = l->fused};
-    const float *bias = l->bias ? run->value[1] : NULL;
-    if (run->masked && l->masked.forward) {
+    const float *b = l->bias ? run->value[1] : NULL;
+    if (run->frozen) {
+        wtl_sparse_dense_forward(l->native, run->threads, run->frozen, &t, x, b, y,
+                                 run->scratch);
+    } else if (run->masked && l->masked.forward) {
         wtl_dense_masked_take(&l->masked, run->masked, run->threads, run->value[0]);
-        wtl_dense_masked_forward(&l->masked, l->native, run->masked, run->threads, &t, x, bias,
-                                 y, run->scratch);
-        return;
+        wtl_dense_masked_forward(&l->masked, l->native, run->masked, run->threads, &t, x, b, y,
+                                 run->scratch);
+    } else {
+        wtl_native_dense_forward(l->native, run->threads, &t, x, run->value[0], b, y,
+                                 run->scratch);
     }
-    wtl_native_dense_forward(l->native, run->threads, &t, x, run->value[0], bias, y,
-                             run->scratch);
 }
 
 static void masked_data(const dense_state *l, const wtl_layer_run *run, const wtl_dense *t,
@@ -336,6 +368,8 @@ const wtl_layer_ops wtl_dense_ops = {
     .setup = dense_setup,
     .plan_masked = dense_plan_masked,
     .follow = dense_follow,
+    .plan_frozen = dense_plan_frozen,
+    .freeze = dense_freeze,
     .forward = dense_forward,
     .backward = dense_backward,
 };

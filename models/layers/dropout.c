@@ -120,7 +120,8 @@ WTL_HOT static void apply(const float *from, const uint8_t *kept, float scale, s
     }
 }
 
-/* Plane `index` of blocks; in_order: working memory. */
+/* Plane `index` of blocks; in_order: working memory. Lanes without a channel hold 0, whatever
+ * is kept of them. */
 static void draw_plane(const dropout_state *state, const wtl_rng *stream, long index,
                        uint8_t *in_order, uint8_t *kept)
 {
@@ -131,9 +132,6 @@ static void draw_plane(const dropout_state *state, const wtl_rng *stream, long i
     size_t first = (image + (size_t)channel) * state->pixels, begin = first / 4 * 4;
     draw(stream, state->threshold, begin, first + (size_t)lanes * state->pixels, in_order);
     in_order += first - begin;
-    if (lanes < WTL_BLOCK_CHANNELS) {
-        memset(kept, 0, state->pixels * WTL_BLOCK_CHANNELS);
-    }
     for (int j = 0; j < lanes; j++, in_order += state->pixels) {
         for (size_t i = 0; i < state->pixels; i++) {
             kept[i * WTL_BLOCK_CHANNELS + j] = in_order[i];

@@ -112,17 +112,17 @@ json_t *wtl_comparison_to_json(const wtl_comparison *c)
 {
     const wtl_prune_options *p = &c->options.prune;
     return json_pack(
-        "{s:o, s:o, s:o, s:o, s:i, s:i, s:o, s:i, s:f, s:f, s:o, s:I, s:I, s:I, s:I, s:o, s:o, "
-        "s:o, s:o}",
+        "{s:o, s:o, s:o, s:s, s:o, s:i, s:i, s:o, s:i, s:f, s:f, s:o, s:I, s:I, s:I, s:I, s:o, "
+        "s:o, s:o, s:o}",
         "net", wtl_json_string(c->net), "checkpoint", wtl_json_string(p->checkpoint), "data",
-        wtl_json_string(p->data), "hardware", wtl_json_string(p->hardware), "hardware_batch",
-        p->pricing.batch, "bits", p->pricing.bits, "floor", wtl_json_real(c->floor), "seeds",
-        c->options.seeds, "max_drop", c->options.max_drop, "equal_energy",
-        c->options.equal_energy, "budgets", budgets_to_json(c), "train_images",
-        (json_int_t)c->train_images, "val_images", (json_int_t)c->val_images, "test_images",
-        (json_int_t)c->test_images, "search_images", (json_int_t)c->search_images, "dense",
-        point_to_json(c, &c->dense), "points", points_to_json(c), "rows", rows_to_json(c),
-        "ratios", ratios_to_json(c));
+        wtl_json_string(p->data), "granularity", wtl_granularity_words[p->how.granularity],
+        "hardware", wtl_json_string(p->hardware), "hardware_batch", p->pricing.batch, "bits",
+        p->pricing.bits, "floor", wtl_json_real(c->floor), "seeds", c->options.seeds,
+        "max_drop", c->options.max_drop, "equal_energy", c->options.equal_energy, "budgets",
+        budgets_to_json(c), "train_images", (json_int_t)c->train_images, "val_images",
+        (json_int_t)c->val_images, "test_images", (json_int_t)c->test_images, "search_images",
+        (json_int_t)c->search_images, "dense", point_to_json(c, &c->dense), "points",
+        points_to_json(c), "rows", rows_to_json(c), "ratios", ratios_to_json(c));
 }
 
 static json_t *layer_to_json(const wtl_comparison *c, const wtl_compare_net *net,
@@ -245,6 +245,10 @@ static void put_head(wtl_text *out, const wtl_comparison *c)
                     p->rounds, p->epochs, p->final_epochs, 100 * c->floor);
     for (int b = 0; b < c->options.budget_count; b++) {
         wtl_text_printf(out, " %g", c->options.budgets[b]);
+    }
+    if (p->how.granularity != WTL_GRANULARITY_WEIGHT) {
+        wtl_text_printf(out, ". Weights go in %s blocks",
+                        wtl_granularity_words[p->how.granularity]);
     }
     wtl_text_printf(out, ". Mean ± standard deviation over seeds.\n\n");
 }

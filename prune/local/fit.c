@@ -6,7 +6,9 @@
  *   dual     (X_S X_S^T + lambda I) z = r,  d = X_S^T z    n x n
  *
  * From moments: primal, with X_S^T r = (X^T y)_S - (X^T X)_SS a_S. From samples: the smaller.
- * Filters are independent; each has one thread.
+ * Filters are independent. Neighbours that keep the same weights and see the same patches, as
+ * those of a 4x1 band do, have one matrix: a team of up to four shares it and its factor. A team
+ * has one thread.
  */
 #include "lapack.h"
 #include "reconstruct_private.h"
@@ -17,24 +19,27 @@
 #include <omp.h>
 #include <string.h>
 
+enum { TEAM = 4 };
+
 typedef struct fitter {
-    int *kept;        /* [most] indices */
-    double *change;   /* [most]: d */
-    double *side;     /* [max(most, rows)]: right-hand side, then the solution */
-    double *slope;    /* [most]: X_S^T r (moments) */
-    double *residual; /* [rows] (samples) */
-    double *matrix;   /* [size,size] */
-    float *product;   /* [size,size] (samples) */
-    float *columns;   /* [most, rows]: X_S^T (samples) */
+    int *kept;              /* [most] indices */
+    bool solved[TEAM];      /* side is a solution */
+    double *change[TEAM];   /* [most]: d */
+    double *side[TEAM];     /* [max(most, rows)]: right-hand side, then the solution */
+    double *slope[TEAM];    /* [most]: X_S^T r (moments) */
+    double *residual[TEAM]; /* [rows] (samples) */
+    double *matrix;         /* [size,size] */
+    float *product;         /* [size,size] (samples) */
+    float *columns;         /* [most, rows]: X_S^T (samples) */
 } fitter;
 
 enum { RAISED = 1, SINGULAR = 2, UNCHANGED = 4 };
 
-/* What one filter is solved with. */
+/* What one team is solved with. Its members are told by i, 0 to count - 1. */
 typedef struct problem {
     const wtl_local *l;
     fitter *f;
-    int filter, group;
+    int first, count, group; /* filters; their group */
     int kept;
     bool samples; /* solved from rows rather than moments */
     int size;     /* of the matrix: kept, or rows in dual form */
@@ -111,22 +116,23 @@ static double row_times(const double *matrix, int size, int i, const double *v)
     return sum;
 }
 
-static const float *weights_of(const problem *p)
+static float *weights_of(const problem *p, int i)
 {
-    return p->l->weights + (size_t)p->filter * (size_t)p->l->moments->g.width;
+    return p->l->weights + (size_t)(p->first + i) * (size_t)p->l->moments->g.width;
 }
 
 /* side := X_S^T r by moments; the matrix is there. */
-static void side_from_moments(const problem *p, double *side)
+static void side_from_moments(const problem *p, int i)
 {
     const wtl_moments *mo = p->l->moments;
-    const double *cross = mo->cross + (size_t)p->filter * (size_t)mo->g.width;
-    for (int i = 0; i < p->kept; i++) {
-        p->f->change[i] = (double)weights_of(p)[p->f->kept[i]];
+    const double *cross = mo->cross + (size_t)(p->first + i) * (size_t)mo->g.width;
+    double *change = p->f->change[i];
+    for (int j = 0; j < p->kept; j++) {
+        change[j] = (double)weights_of(p, i)[p->f->kept[j]];
     }
-    for (int i = 0; i < p->kept; i++) {
-        side[i] = cross[p->f->kept[i]] - row_times(p->f->matrix, p->kept, i, p->f->change);
-        p->f->slope[i] = side[i];
+    for (int j = 0; j < p->kept; j++) {
+        p->f->side[i][j] = cross[p->f->kept[j]] - row_times(p->f->matrix, p->kept, j, change);
+        p->f->slope[i][j] = p->f->side[i][j];
     }
 }
 
@@ -134,10 +140,10 @@ static void side_from_moments(const problem *p, double *side)
 static void subtract_outputs(const problem *p, const double *v, double *residual)
 {
     size_t rows = p->l->moments->rows;
-    for (int i = 0; i < p->kept; i++) {
-        const float *x = p->f->columns + (size_t)i * rows;
+    for (int j = 0; j < p->kept; j++) {
+        const float *x = p->f->columns + (size_t)j * rows;
         for (size_t t = 0; t < rows; t++) {
-            residual[t] -= (double)x[t] * v[i];
+            residual[t] -= (double)x[t] * v[j];
         }
     }
 }
@@ -146,46 +152,69 @@ static void subtract_outputs(const problem *p, const double *v, double *residual
 static void project(const problem *p, const double *v, double *out)
 {
     size_t rows = p->l->moments->rows;
-    for (int i = 0; i < p->kept; i++) {
-        const float *x = p->f->columns + (size_t)i * rows;
+    for (int j = 0; j < p->kept; j++) {
+        const float *x = p->f->columns + (size_t)j * rows;
         double sum = 0.0;
         for (size_t t = 0; t < rows; t++) {
             sum += (double)x[t] * v[t];
         }
-        out[i] = sum;
+        out[j] = sum;
     }
 }
 
-static void gather_samples(const problem *p)
+static void gather_columns(const problem *p)
 {
     const wtl_moments *mo = p->l->moments;
-    for (int i = 0; i < p->kept; i++) {
-        size_t row = (size_t)p->group * (size_t)mo->g.width + (size_t)p->f->kept[i];
-        memcpy(p->f->columns + (size_t)i * mo->rows, mo->samples + row * mo->capacity,
+    for (int j = 0; j < p->kept; j++) {
+        size_t row = (size_t)p->group * (size_t)mo->g.width + (size_t)p->f->kept[j];
+        memcpy(p->f->columns + (size_t)j * mo->rows, mo->samples + row * mo->capacity,
                mo->rows * sizeof(float));
-        p->f->change[i] = (double)weights_of(p)[p->f->kept[i]];
     }
-    const float *target = mo->targets + (size_t)p->filter * mo->capacity;
-    for (size_t t = 0; t < mo->rows; t++) {
-        p->f->residual[t] = (double)target[t];
-    }
-    subtract_outputs(p, p->f->change, p->f->residual);
 }
 
-static void make_side(const problem *p, double *side)
+static void gather_residual(const problem *p, int i)
 {
+    const wtl_moments *mo = p->l->moments;
+    const float *target = mo->targets + (size_t)(p->first + i) * mo->capacity;
+    for (int j = 0; j < p->kept; j++) {
+        p->f->change[i][j] = (double)weights_of(p, i)[p->f->kept[j]];
+    }
+    for (size_t t = 0; t < mo->rows; t++) {
+        p->f->residual[i][t] = (double)target[t];
+    }
+    subtract_outputs(p, p->f->change[i], p->f->residual[i]);
+}
+
+static void make_side(const problem *p, int i)
+{
+    double *side = p->f->side[i];
     if (!p->samples) {
-        side_from_moments(p, side);
+        side_from_moments(p, i);
     } else if (p->size == p->kept) {
-        project(p, p->f->residual, side);
+        project(p, p->f->residual[i], side);
     } else {
-        memcpy(side, p->f->residual, p->l->moments->rows * sizeof *side);
+        memcpy(side, p->f->residual[i], p->l->moments->rows * sizeof *side);
     }
 }
 
 /* ---- solving ---- */
 
-static wtl_status solve(const problem *p, unsigned char *flags)
+static wtl_status solve_singular(const problem *p)
+{
+    for (int i = 0; i < p->count; i++) {
+        make_matrix(p);
+        make_side(p, i);
+        wtl_status status = wtl_lapack_svd(p->size, p->f->matrix, p->f->side[i]);
+        if (status == WTL_E_NOMEM) {
+            return status;
+        }
+        p->f->solved[i] = status == WTL_OK;
+    }
+    return WTL_OK;
+}
+
+/* solved[i] := whether side[i] is the solution. WTL_E_NOMEM. */
+static wtl_status solve(const problem *p, unsigned char *flag)
 {
     const wtl_reconstruct_options *o = &p->l->options;
     double ridge = o->ridge;
@@ -194,60 +223,61 @@ static wtl_status solve(const problem *p, unsigned char *flags)
     }
     ridge = ridge < 0.0 ? 0.0 : ridge;
     for (int attempt = 0; attempt <= o->ridge_raises; attempt++) {
-        *flags |= attempt > 0 ? RAISED : 0;
+        *flag |= attempt > 0 ? RAISED : 0;
         make_matrix(p);
-        make_side(p, p->f->side);
+        for (int i = 0; i < p->count; i++) {
+            make_side(p, i); /* by the matrix without its ridge */
+        }
         add_ridge(p, ridge * p->mean);
-        if (wtl_lapack_cholesky(p->size, p->f->matrix, p->f->side)) {
+        if (wtl_lapack_cholesky(p->size, p->f->matrix)) {
+            for (int i = 0; i < p->count; i++) {
+                wtl_lapack_solve(p->size, p->f->matrix, p->f->side[i]);
+                p->f->solved[i] = true;
+            }
             return WTL_OK;
         }
         ridge = ridge > 0.0 ? ridge * 10.0 : 1e-6;
     }
-    *flags |= SINGULAR;
-    if (o->singular == WTL_SINGULAR_KEEP) {
-        return WTL_E_FIT;
-    }
-    make_matrix(p);
-    make_side(p, p->f->side);
-    return wtl_lapack_svd(p->size, p->f->matrix, p->f->side);
+    *flag |= SINGULAR;
+    return o->singular == WTL_SINGULAR_KEEP ? WTL_OK : solve_singular(p);
 }
 
 /* change := the solution, rounded to what float weights can take. */
-static void take_solution(const problem *p)
+static void take_solution(const problem *p, int i)
 {
+    double *change = p->f->change[i];
     if (p->size == p->kept) {
-        memcpy(p->f->change, p->f->side, (size_t)p->kept * sizeof *p->f->change);
+        memcpy(change, p->f->side[i], (size_t)p->kept * sizeof *change);
     } else {
-        project(p, p->f->side, p->f->change);
+        project(p, p->f->side[i], change);
     }
-    for (int i = 0; i < p->kept; i++) {
-        double old = (double)weights_of(p)[p->f->kept[i]];
-        p->f->change[i] = (double)(float)(old + p->f->change[i]) - old;
+    for (int j = 0; j < p->kept; j++) {
+        double old = (double)weights_of(p, i)[p->f->kept[j]];
+        change[j] = (double)(float)(old + change[j]) - old;
     }
 }
 
-/* ||r - X d||^2 - ||r||^2 by moments: d^T (H d - 2 X^T r). */
-static double gain_by_moments(const problem *p)
+/* ||r - X d||^2 - ||r||^2 by moments: d^T (H d - 2 X^T r); the matrix is there. */
+static double gain_by_moments(const problem *p, int i)
 {
-    const double *d = p->f->change;
+    const double *d = p->f->change[i];
     double sum = 0.0;
-    make_matrix(p);
-    for (int i = 0; i < p->kept; i++) {
-        sum += d[i] * (row_times(p->f->matrix, p->kept, i, d) - 2.0 * p->f->slope[i]);
+    for (int j = 0; j < p->kept; j++) {
+        sum += d[j] * (row_times(p->f->matrix, p->kept, j, d) - 2.0 * p->f->slope[i][j]);
     }
     return sum;
 }
 
-static double gain_by_samples(const problem *p)
+static double gain_by_samples(const problem *p, int i)
 {
     size_t rows = p->l->moments->rows;
-    double before = 0.0, after = 0.0;
+    double before = 0.0, after = 0.0, *residual = p->f->residual[i];
     for (size_t t = 0; t < rows; t++) {
-        before += p->f->residual[t] * p->f->residual[t];
+        before += residual[t] * residual[t];
     }
-    subtract_outputs(p, p->f->change, p->f->residual);
+    subtract_outputs(p, p->f->change[i], residual);
     for (size_t t = 0; t < rows; t++) {
-        after += p->f->residual[t] * p->f->residual[t];
+        after += residual[t] * residual[t];
     }
     return after - before;
 }
@@ -277,13 +307,45 @@ static int list_kept(const wtl_local *l, int filter, int *kept)
     return count;
 }
 
-static wtl_status fit_filter(const wtl_local *l, fitter *f, int filter, unsigned char *flags)
+/* The solutions that lower their filter's squared error become weights. */
+static void take_solutions(const problem *p, unsigned char *flags)
 {
-    problem p = {.l = l, .f = f, .filter = filter, .group = filter / l->moments->g.filters};
-    p.kept = list_kept(l, filter, f->kept);
+    if (!p->samples) {
+        make_matrix(p); /* solving used it up */
+    }
+    for (int i = 0; i < p->count; i++) {
+        if (!p->f->solved[i]) {
+            continue;
+        }
+        take_solution(p, i);
+        if ((p->samples ? gain_by_samples(p, i) : gain_by_moments(p, i)) < 0.0) {
+            flags[i] &= (unsigned char)~UNCHANGED;
+            for (int j = 0; j < p->kept; j++) {
+                weights_of(p, i)[p->f->kept[j]] += (float)p->f->change[i][j];
+            }
+        }
+    }
+}
+
+static void gather_samples(const problem *p)
+{
+    gather_columns(p);
+    for (int i = 0; i < p->count; i++) {
+        gather_residual(p, i);
+    }
+}
+
+/* flags [count] */
+static wtl_status fit_team(const wtl_local *l, fitter *f, int first, int count,
+                           unsigned char *flags)
+{
+    problem p = {
+        .l = l, .f = f, .first = first, .count = count, .group = first / l->moments->g.filters};
+    p.kept = list_kept(l, first, f->kept);
     p.samples = !l->moments->second;
     p.size = p.samples && l->moments->rows < (size_t)p.kept ? (int)l->moments->rows : p.kept;
-    *flags = UNCHANGED;
+    memset(flags, UNCHANGED, (size_t)count);
+    memset(f->solved, 0, sizeof f->solved);
     if (p.kept == 0) {
         return WTL_OK;
     }
@@ -294,49 +356,51 @@ static wtl_status fit_filter(const wtl_local *l, fitter *f, int filter, unsigned
     if (!(p.mean > 0.0)) {
         return WTL_OK; /* its inputs are all 0: any weights are as good */
     }
-    wtl_status status = solve(&p, flags);
-    if (status != WTL_OK) {
-        return status == WTL_E_NOMEM ? status : WTL_OK;
+    wtl_status status = solve(&p, &flags[0]);
+    memset(flags, flags[0], (size_t)count);
+    if (status == WTL_OK) {
+        take_solutions(&p, flags);
     }
-    take_solution(&p);
-    if ((p.samples ? gain_by_samples(&p) : gain_by_moments(&p)) < 0.0) {
-        *flags &= (unsigned char)~UNCHANGED;
-        float *w = l->weights + (size_t)filter * (size_t)l->moments->g.width;
-        for (int i = 0; i < p.kept; i++) {
-            w[f->kept[i]] += (float)f->change[i];
-        }
-    }
-    return WTL_OK;
+    return status;
 }
 
 /* ---- all filters ---- */
 
+static bool prepare_member(fitter *f, int i, size_t most, size_t rows)
+{
+    f->change[i] = wtl_alloc(most, sizeof *f->change[i]);
+    f->slope[i] = wtl_alloc(most, sizeof *f->slope[i]);
+    f->side[i] = wtl_alloc(most > rows ? most : rows, sizeof *f->side[i]);
+    f->residual[i] = rows ? wtl_alloc(rows, sizeof *f->residual[i]) : NULL;
+    return f->change[i] && f->slope[i] && f->side[i] && (f->residual[i] || !rows);
+}
+
 static bool prepare(const wtl_local *l, fitter *f, size_t most)
 {
-    bool samples = !l->moments->second;
+    bool samples = !l->moments->second, ready = true;
     size_t rows = samples ? l->moments->rows : 0;
     size_t size = samples && rows < most ? rows : most;
+    for (int i = 0; i < TEAM; i++) {
+        ready = prepare_member(f, i, most, rows) && ready;
+    }
     f->kept = wtl_alloc((size_t)l->moments->g.width, sizeof *f->kept);
-    f->change = wtl_alloc(most, sizeof *f->change);
-    f->slope = wtl_alloc(most, sizeof *f->slope);
-    f->side = wtl_alloc(most > rows ? most : rows, sizeof *f->side);
     f->matrix = wtl_alloc(size * size, sizeof *f->matrix);
     if (samples) {
-        f->residual = wtl_alloc(rows, sizeof *f->residual);
         f->product = wtl_alloc(size * size, sizeof *f->product);
         f->columns = wtl_alloc(most * rows, sizeof *f->columns);
     }
-    return f->kept && f->change && f->slope && f->side && f->matrix &&
-           (!samples || (f->residual && f->product && f->columns));
+    return ready && f->kept && f->matrix && (!samples || (f->product && f->columns));
 }
 
 static void dismiss(fitter *f)
 {
+    for (int i = 0; i < TEAM; i++) {
+        wtl_free(f->change[i]);
+        wtl_free(f->slope[i]);
+        wtl_free(f->side[i]);
+        wtl_free(f->residual[i]);
+    }
     wtl_free(f->kept);
-    wtl_free(f->change);
-    wtl_free(f->slope);
-    wtl_free(f->side);
-    wtl_free(f->residual);
     wtl_free(f->matrix);
     wtl_free(f->product);
     wtl_free(f->columns);
@@ -355,14 +419,43 @@ static size_t most_kept(const wtl_local *l)
     return most;
 }
 
+/* How many filters from `first` on, before `end`, have its group and its mask. */
+static int team_at(const wtl_local *l, int first, int end)
+{
+    const wtl_patch_geometry *g = &l->moments->g;
+    size_t m = (size_t)g->width;
+    const float *mask = l->mask + (size_t)first * m;
+    int count = 1;
+    while (first + count < end && (first + count) / g->filters == first / g->filters &&
+           memcmp(mask, mask + (size_t)count * m, m * sizeof *mask) == 0) {
+        count++;
+    }
+    return count;
+}
+
+static wtl_status fit_band(const wtl_local *l, fitter *f, wtl_band band, unsigned char *flags)
+{
+    int end = band.first + band.count, count = 0;
+    wtl_status status = WTL_OK;
+    for (int k = band.first; k < end && status == WTL_OK; k += count) {
+        count = team_at(l, k, end);
+        status = fit_team(l, f, k, count, flags + k);
+    }
+    return status;
+}
+
 static wtl_status fit_all(const wtl_local *l, fitter *fitters, unsigned char *flags)
 {
+    const wtl_patch_geometry *g = &l->moments->g;
+    const wtl_blocks blocks =
+        wtl_blocks_make(WTL_GRANULARITY_4X1, g->k, g->groups, (size_t)g->width);
     bool short_of_memory = false;
 #pragma omp parallel for num_threads(l->options.threads) schedule(dynamic, 1)                  \
     reduction(||                                                                               \
               : short_of_memory)
-    for (int k = 0; k < l->moments->g.k; k++) {
-        wtl_status status = fit_filter(l, &fitters[omp_get_thread_num()], k, &flags[k]);
+    for (int b = 0; b < wtl_blocks_bands(&blocks); b++) {
+        wtl_status status =
+            fit_band(l, &fitters[omp_get_thread_num()], wtl_blocks_band(&blocks, b), flags);
         short_of_memory = short_of_memory || status == WTL_E_NOMEM;
     }
     return short_of_memory ? WTL_E_NOMEM : WTL_OK;

@@ -7,12 +7,15 @@
 #include <math.h>
 
 /* Row-major upper triangles are column-major lower ones: nothing is transposed. */
-bool wtl_lapack_cholesky(int n, double *a, double *b)
+bool wtl_lapack_cholesky(int n, double *a)
 {
-    if (LAPACKE_dpotrf(LAPACK_COL_MAJOR, 'L', n, a, n) != 0) {
-        return false;
-    }
-    return LAPACKE_dpotrs(LAPACK_COL_MAJOR, 'L', n, 1, a, n, b, n) == 0;
+    return LAPACKE_dpotrf(LAPACK_COL_MAJOR, 'L', n, a, n) == 0;
+}
+
+void wtl_lapack_solve(int n, const double *a, double *b)
+{
+    (void)LAPACKE_dpotrs_work(LAPACK_COL_MAJOR, 'L', n, 1, a, n, b,
+                              n); /* only arguments fail */
 }
 
 static void mirror(int n, double *a)

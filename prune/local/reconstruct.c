@@ -184,9 +184,11 @@ static wtl_status take_options(wtl_local *l, const wtl_reconstruct_options *opti
     if (options) {
         *o = *options;
     }
-    bool sane = o->overshoot <= 1.0 && o->restore_step >= 0 && o->restore_step <= MOST_STEP &&
-                o->ridge < (double)INFINITY && o->threads >= 0 &&
-                (o->singular == WTL_SINGULAR_SVD || o->singular == WTL_SINGULAR_KEEP);
+    bool sane =
+        o->overshoot <= 1.0 && o->restore_step >= 0 && o->restore_step <= MOST_STEP &&
+        o->ridge < (double)INFINITY && o->threads >= 0 &&
+        (o->granularity == WTL_GRANULARITY_WEIGHT || o->granularity == WTL_GRANULARITY_4X1) &&
+        (o->singular == WTL_SINGULAR_SVD || o->singular == WTL_SINGULAR_KEEP);
     for (int k = 0; sane && o->filter_scale && k < l->moments->g.k; k++) {
         sane = isfinite(o->filter_scale[k]) && o->filter_scale[k] > 0.0f;
     }

@@ -25,8 +25,10 @@ typedef struct wtl_eap_layer {
     int layer; /* in the definition */
     const wtl_layer_def *def;
     wtl_shape in;
-    wtl_param *param;     /* of the net that is pruned */
-    wtl_param *probe;     /* the same of context->probe */
+    wtl_param *param; /* of the net that is pruned */
+    wtl_param *probe; /* the same of context->probe */
+    wtl_granularity granularity;
+    wtl_blocks blocks;    /* of the parameter */
     const float *targets; /* weights that make Y */
     float *scale;         /* [K] filter_scale, or NULL; owned */
     size_t kept, least;   /* now; the fewest allowed */
@@ -55,9 +57,10 @@ typedef struct wtl_eap_round {
 /* True if there are no moments of such a layer. */
 bool wtl_eap_by_magnitude(const wtl_eap_layer *layer);
 
-/* Keep exactly `keep` of the weights that `mask` (NULL: all) keeps, the largest of every filter,
- * as many in each as far as that goes; *lost (may be NULL) := sum |a| of the removed ones over
- * sum |a|. With `apply` the parameter, which has a mask, is pruned; else it stays. */
+/* Keep `keep` (a number that whole blocks make) of the weights that are kept, the largest of
+ * every filter, as many in each as far as that goes (in 4x1 blocks: those of the largest norm of
+ * every band); *lost (may be NULL) := sum |a| of the removed ones over sum |a| (of blocks:
+ * norms). With `apply` the parameter, which has a mask, is pruned; else it stays. */
 wtl_status wtl_eap_keep_largest(const wtl_eap_layer *layer, size_t keep, bool apply,
                                 double *lost, wtl_error *err) WTL_MUST_CHECK;
 
@@ -86,6 +89,7 @@ wtl_status wtl_eap_gather(const wtl_eap_round *round, const wtl_eap_view *views,
 /* The caller's options for this layer, with a restore_step that keeps the greedy search within
  * `most_work` residual updates and 262144 turns; `kept` weights become `keep`. */
 wtl_reconstruct_options wtl_eap_reconstruction(const wtl_eap_round *round,
+                                               const wtl_eap_layer *layer,
                                                const wtl_moments *moments, size_t kept,
                                                size_t keep, double most_work);
 

@@ -7,10 +7,11 @@
 #include <math.h>
 #include <stdlib.h>
 
+/* A weight of a filter; in 4x1 blocks, a block of a band. */
 typedef struct ranked {
     float magnitude;
     uint32_t rank; /* within its filter, largest first */
-    size_t index;
+    size_t index;  /* of the block */
 } ranked;
 
 bool wtl_eap_by_magnitude(const wtl_eap_layer *layer)
@@ -36,20 +37,22 @@ static int lower_rank_first(const void *a, const void *b)
     return larger_first(a, b);
 }
 
-/* all[] := the weights that are there, in the order in which they are kept; returns how many. */
-static size_t rank_weights(const wtl_param *param, ranked *all)
+/* all[] := the blocks that are there, in the order in which they are kept; returns how many. */
+static size_t rank_blocks(const wtl_param *param, const wtl_blocks *b, ranked *all)
 {
-    size_t width = param->count / (size_t)param->spec.dims[0], alive = 0;
-    for (size_t filter = 0; filter < param->count; filter += width) {
+    size_t alive = 0;
+    for (int i = 0; i < wtl_blocks_bands(b); i++) {
+        wtl_band band = wtl_blocks_band(b, i);
         size_t first = alive;
-        for (size_t i = filter; i < filter + width; i++) {
-            if (wtl_mask_keeps(param, i)) {
-                all[alive++] = (ranked){.magnitude = fabsf(param->value[i]), .index = i};
+        for (size_t j = 0; j < b->width; j++) {
+            if (wtl_mask_keeps(param, wtl_block_at(b, band, j))) {
+                all[alive++] = (ranked){.magnitude = wtl_block_norm(b, band, j, param->value),
+                                        .index = (size_t)i * b->width + j};
             }
         }
         qsort(all + first, alive - first, sizeof *all, larger_first);
-        for (size_t i = first; i < alive; i++) {
-            all[i].rank = (uint32_t)(i - first);
+        for (size_t at = first; at < alive; at++) {
+            all[at].rank = (uint32_t)(at - first);
         }
     }
     qsort(all, alive, sizeof *all, lower_rank_first);
@@ -60,17 +63,21 @@ wtl_status wtl_eap_keep_largest(const wtl_eap_layer *layer, size_t keep, bool ap
                                 double *lost, wtl_error *err)
 {
     wtl_param *param = layer->param;
-    ranked *all = wtl_alloc(param->count, sizeof *all);
+    const wtl_blocks *b = &layer->blocks;
+    ranked *all = wtl_alloc(wtl_blocks_count(b), sizeof *all);
     if (!all) {
         return wtl_fail(err, WTL_E_NOMEM, "%s: out of memory for ranks", layer->def->name);
     }
-    size_t alive = rank_weights(param, all);
+    size_t alive = rank_blocks(param, b, all);
+    wtl_block_stock stock = wtl_blocks_kept(b, param->mask);
     double removed = 0.0, sum = 0.0;
     for (size_t i = 0; i < alive; i++) {
+        wtl_band band = wtl_blocks_band(b, (int)(all[i].index / b->width));
+        bool stays = wtl_stock_take(&stock, wtl_blocks_kind(b, band), &keep);
         sum += (double)all[i].magnitude;
-        removed += i < keep ? 0.0 : (double)all[i].magnitude;
-        if (apply && i >= keep) {
-            param->mask[all[i].index] = 0.0f;
+        removed += stays ? 0.0 : (double)all[i].magnitude;
+        if (apply && !stays) {
+            wtl_block_set(b, band, all[i].index % b->width, param->mask, 0.0f);
         }
     }
     if (apply) {

@@ -124,6 +124,7 @@ wtl_status wtl_eap_gather(const wtl_eap_round *round, const wtl_eap_view *views,
 /* ---- options ---- */
 
 wtl_reconstruct_options wtl_eap_reconstruction(const wtl_eap_round *round,
+                                               const wtl_eap_layer *layer,
                                                const wtl_moments *moments, size_t kept,
                                                size_t keep, double most_work)
 {
@@ -131,6 +132,7 @@ wtl_reconstruct_options wtl_eap_reconstruction(const wtl_eap_round *round,
     wtl_reconstruct_options options = round->options.reconstruct;
     wtl_moments_info info = wtl_moments_info_of(moments);
     options.threads = round->threads;
+    options.granularity = layer->granularity;
     if (round->options.no_restore) {
         options.overshoot = -1.0;
         return options;
@@ -140,8 +142,9 @@ wtl_reconstruct_options wtl_eap_reconstruction(const wtl_eap_round *round,
     restored = restored < 0.5 * (double)keep ? restored : 0.5 * (double)keep;
     double candidates = ((double)(kept - keep) + restored) / info.filters;
     double work = restored * candidates * (double)info.rows;
+    double turns = restored / layer->blocks.height;
     while (options.restore_step < MOST_STEP && (work / options.restore_step > most_work ||
-                                                restored / options.restore_step > MOST_TURNS)) {
+                                                turns / options.restore_step > MOST_TURNS)) {
         options.restore_step *= 2;
     }
     options.restore_step =

@@ -26,6 +26,7 @@ typedef struct probed {
     wtl_eap_layer *layer;
     wtl_eap_view view;
     wtl_layer_def def;
+    wtl_block_stock stock; /* of what is kept */
     size_t count, kept;    /* weights */
     float *targets;        /* [filters, m] */
     float *weights, *mask; /* [filters, m] now */
@@ -81,32 +82,66 @@ static void copy_filter(probed *p, size_t to, size_t from, size_t width)
     }
 }
 
-/* Choose filters, copy them, make room for their moments. */
-static wtl_status open_probed(const wtl_eap_round *round, probed *p, wtl_error *err)
+static int groups_of(const wtl_eap_layer *layer)
 {
-    wtl_eap_layer *layer = p->layer;
-    p->def = *layer->def;
-    int filters = layer->param->spec.dims[0], groups = 1;
-    size_t width = layer->param->count / (size_t)filters;
-    if (p->def.kind != WTL_LAYER_DENSE) {
-        groups = p->def.kind == WTL_LAYER_DEPTHWISE ? filters : p->def.as.conv.groups;
-    }
-    int each = filters / groups, some = each;
+    return layer->def->kind == WTL_LAYER_DENSE       ? 1
+           : layer->def->kind == WTL_LAYER_DEPTHWISE ? layer->param->spec.dims[0]
+                                                     : layer->def->as.conv.groups;
+}
+
+/* from[] := the filters of one group that are probed: whole bands, so that they have the
+ * layer's blocks; returns how many. */
+static int choose_filters(const wtl_eap_layer *layer, int each, int groups, int *from)
+{
+    int height = layer->blocks.height, bands = (each + height - 1) / height, some = bands;
     if (layer->param->count > WHOLE_WEIGHTS) {
-        int share = PROBE_FILTERS / groups > 0 ? PROBE_FILTERS / groups : 1;
-        some = share < each ? share : each;
+        int share = PROBE_FILTERS / groups / height;
+        some = share < 1 ? 1 : share < bands ? share : bands;
     }
+    int count = 0;
+    for (int i = 0; i < some; i++) {
+        int first = (int)((int64_t)i * bands / some) * height;
+        for (int k = first; k < first + height && k < each; k++) {
+            from[count++] = k;
+        }
+    }
+    return count;
+}
+
+/* Choose filters, copy them, make room for their moments. */
+static wtl_status take_filters(probed *p, int *from, wtl_error *err)
+{
+    const wtl_eap_layer *layer = p->layer;
+    int filters = layer->param->spec.dims[0], groups = groups_of(layer);
+    int each = filters / groups, some = choose_filters(layer, each, groups, from);
+    size_t width = layer->param->count / (size_t)filters;
     if (!allocate_probed(p, (size_t)some * (size_t)groups, width)) {
         return wtl_fail(err, WTL_E_NOMEM, "%s: out of memory for probing", p->def.name);
     }
     for (int to = 0; to < some * groups; to++) {
-        int from = to / some * each + (int)((int64_t)(to % some) * each / some);
-        copy_filter(p, (size_t)to, (size_t)from, width);
+        copy_filter(p, (size_t)to, (size_t)(to / some * each + from[to % some]), width);
     }
+    wtl_blocks blocks = wtl_blocks_make(layer->granularity, some * groups, groups, width);
+    p->stock = wtl_blocks_kept(&blocks, p->mask);
     if (p->def.kind == WTL_LAYER_DENSE) {
         p->def.as.dense.out = some;
     } else {
         p->def.as.conv.out = some * groups;
+    }
+    return WTL_OK;
+}
+
+static wtl_status open_probed(const wtl_eap_round *round, probed *p, wtl_error *err)
+{
+    wtl_eap_layer *layer = p->layer;
+    p->def = *layer->def;
+    int *from = wtl_alloc((size_t)layer->param->spec.dims[0], sizeof *from);
+    wtl_status status =
+        from ? take_filters(p, from, err)
+             : wtl_fail(err, WTL_E_NOMEM, "%s: out of memory for probing", p->def.name);
+    wtl_free(from);
+    if (status != WTL_OK) {
+        return status;
     }
     p->view = (wtl_eap_view){.layer = layer, .def = &p->def, .targets = p->targets};
     return wtl_eap_view_open(round, &p->view, true, err);
@@ -139,9 +174,9 @@ static wtl_status probe(wtl_eap_round *round, probed *p, double share, wtl_error
 {
     double error = 0.0;
     size_t keep = (size_t)ceil(share * (double)p->kept - 1e-6);
-    keep = keep > 0 ? keep : 1;
+    keep = wtl_stock_at_least(&p->stock, keep > 0 ? keep : 1);
     wtl_reconstruct_options options =
-        wtl_eap_reconstruction(round, p->view.fit, p->kept, keep, MOST_WORK);
+        wtl_eap_reconstruction(round, p->layer, p->view.fit, p->kept, keep, MOST_WORK);
     options.filter_scale = p->scale;
     memcpy(p->trial, p->weights, p->count * sizeof *p->trial);
     memcpy(p->trial_mask, p->mask, p->count * sizeof *p->trial_mask);
@@ -192,13 +227,15 @@ static wtl_status probe_magnitudes(const wtl_eap_round *round, wtl_eap_layer *la
 {
     int steps = ladder_steps(round);
     wtl_status status = WTL_OK;
+    wtl_block_stock stock = wtl_blocks_kept(&layer->blocks, layer->param->mask);
     layer->curve.count = 0;
     wtl_eap_curve_add(&layer->curve, 0.0, 1.0);
     for (int i = 0; i <= steps && status == WTL_OK; i++) {
         double lost = 0.0,
-               keep = ceil(pow(LEAST_SHARE, (double)i / steps) * (double)layer->kept - 1e-6);
-        status = wtl_eap_keep_largest(layer, (size_t)keep, false, &lost, err);
-        wtl_eap_curve_add(&layer->curve, keep / (double)layer->kept, lost);
+               share = ceil(pow(LEAST_SHARE, (double)i / steps) * (double)layer->kept - 1e-6);
+        size_t keep = wtl_stock_at_least(&stock, (size_t)share);
+        status = wtl_eap_keep_largest(layer, keep, false, &lost, err);
+        wtl_eap_curve_add(&layer->curve, (double)keep / (double)layer->kept, lost);
     }
     return status;
 }

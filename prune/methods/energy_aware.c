@@ -131,6 +131,8 @@ static wtl_status open_layer(wtl_eap_round *round, int index, const wtl_shape *s
     layer->def = &round->def->layers[priced.layer];
     layer->in = shapes[layer->def->inputs[0]];
     layer->param = given->param;
+    layer->granularity = given->granularity;
+    layer->blocks = wtl_blocks_of_layer(context, index);
     layer->probe = wtl_net_find_param(context->probe, given->param->name);
     const wtl_param *targets = wtl_net_find_param(round->targets, given->param->name);
     if (!layer->probe || !targets || layer->probe->count != given->param->count ||
@@ -265,7 +267,7 @@ static wtl_status reconstruct(const wtl_eap_round *round, wtl_eap_layer *layer,
     wtl_param *param = layer->param;
     wtl_reconstruct_report got;
     wtl_reconstruct_options options =
-        wtl_eap_reconstruction(round, moments, layer->kept, layer->keep, MOST_WORK);
+        wtl_eap_reconstruction(round, layer, moments, layer->kept, layer->keep, MOST_WORK);
     options.filter_scale = layer->scale;
     wtl_status status;
     if (layer->keep < wtl_mask_kept(param)) {

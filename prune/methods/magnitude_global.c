@@ -1,9 +1,9 @@
 /* magnitude_global.c - one threshold on |w| for all layers.
  *
- * All weights stand in one row: by magnitude, the larger first; among equals the earlier layer,
- * then the lower index. The longest beginning of that row that meets the energy goal stays;
- * layers' limits bind where they must. What room is left then, less than the next weight of the
- * row, is topped up.
+ * All weights (blocks, by their norm) stand in one row: the larger first; among equals the
+ * earlier layer, then the lower index. The longest beginning of that row that meets the energy
+ * goal stays; layers' limits bind where they must. What room is left then, less than the next
+ * weight of the row, is topped up.
  *
  * The threshold is found exactly, without sorting: the bits of |w| grow with |w|, so three
  * passes over the weights count 11, 10 and 10 of the 31 bits, and each goes down the counts as
@@ -37,19 +37,28 @@ static uint32_t magnitude_bits(float value)
     return bits & 0x7fffffffu;
 }
 
-/* counts[layer][digit] := weights with that digit behind the prefix. */
+static void count_digits_of(const search *s, const struct pass *pass, int layer, size_t *counts)
+{
+    const float *values = s->c->layers[layer].param->value;
+    wtl_blocks blocks = wtl_blocks_of_layer(s->c, layer);
+    for (int i = 0; i < wtl_blocks_bands(&blocks); i++) {
+        wtl_band band = wtl_blocks_band(&blocks, i);
+        for (size_t j = 0; j < blocks.width; j++) {
+            float norm = wtl_block_norm(&blocks, band, j, values);
+            uint32_t rest = magnitude_bits(norm) >> pass->shift;
+            if (rest / pass->digits == s->prefix) {
+                counts[rest % pass->digits] += (size_t)band.count;
+            }
+        }
+    }
+}
+
+/* counts[layer][digit] := weights of the blocks with that digit behind the prefix. */
 static void count_digits(const search *s, const struct pass *pass)
 {
     memset(s->counts, 0, (size_t)s->layers * MOST_DIGITS * sizeof *s->counts);
     for (int i = 0; i < s->layers; i++) {
-        size_t *counts = s->counts + (size_t)i * MOST_DIGITS;
-        const wtl_param *param = s->c->layers[i].param;
-        for (size_t k = 0; k < param->count; k++) {
-            uint32_t rest = magnitude_bits(param->value[k]) >> pass->shift;
-            if (rest / pass->digits == s->prefix) {
-                counts[rest % pass->digits]++;
-            }
-        }
+        count_digits_of(s, pass, i, s->counts + (size_t)i * MOST_DIGITS);
     }
 }
 

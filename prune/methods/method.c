@@ -27,6 +27,19 @@ const wtl_method *wtl_method_find(const char *name)
     return NULL;
 }
 
+wtl_method_layer wtl_method_layer_of(const wtl_net *net, wtl_param *param,
+                                     wtl_granularity granularity)
+{
+    wtl_blocks blocks = wtl_blocks_of(granularity, net, param);
+    wtl_method_layer layer = {.param = param,
+                              .weights = param->count,
+                              .most = wtl_mask_kept(param),
+                              .granularity = granularity,
+                              .stock = wtl_blocks_kept(&blocks, param->mask)};
+    layer.least = wtl_stock_at_least(&layer.stock, 1);
+    return layer;
+}
+
 double wtl_method_floor(const wtl_pricing *pricing, const wtl_method_layer *layers)
 {
     double total = 0.0;

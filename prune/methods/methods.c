@@ -1,6 +1,7 @@
 /* methods.c - what the pruning methods share: weights kept under an energy goal, and which.
  *
- * A layer's energy never falls with more weights, so a bisection finds the most that fit.
+ * A layer's energy never falls with more weights, so a bisection finds the most that fit. All
+ * numbers of weights are such as whole blocks have (wattle/granularity.h).
  */
 #include "methods.h"
 
@@ -15,7 +16,15 @@ enum { HALVINGS = 60 }; /* of [0, 1]: more than a double near 1 can tell apart *
 size_t wtl_kept_within(const wtl_method_layer *layer, size_t wanted)
 {
     size_t kept = wanted > layer->least ? wanted : layer->least;
-    return kept < layer->most ? kept : layer->most;
+    kept = kept < layer->most ? kept : layer->most;
+    size_t whole = wtl_stock_at_most(&layer->stock, kept);
+    return whole >= layer->least ? whole : wtl_stock_at_least(&layer->stock, kept);
+}
+
+/* One weight more, or one block. */
+static size_t next_more(const wtl_method_layer *layer, size_t kept)
+{
+    return wtl_stock_at_least(&layer->stock, kept + 1);
 }
 
 double wtl_kept_energy(const wtl_method_context *c, const size_t *kept)
@@ -96,22 +105,24 @@ size_t wtl_kept_most(const wtl_method_context *c, size_t *kept, int i, size_t lo
 
 static bool one_more_fits(const wtl_method_context *c, size_t *kept, int i)
 {
-    kept[i]++;
+    size_t before = kept[i];
+    kept[i] = next_more(&c->layers[i], before);
     bool does = fits(c, kept);
-    kept[i]--;
+    kept[i] = before;
     return does;
 }
 
-/* The layer where the next weight costs most among those where it fits, or -1. */
+/* The layer where the next weight (block) costs most among those where it fits, or -1. */
 static int costliest_that_fits(const wtl_method_context *c, size_t *kept)
 {
     int found = -1;
     double most = -INFINITY;
     for (int i = 0; i < wtl_pricing_count(c->pricing); i++) {
-        if (kept[i] >= c->layers[i].most) {
+        size_t next = next_more(&c->layers[i], kept[i]);
+        if (kept[i] >= c->layers[i].most || next > c->layers[i].most) {
             continue;
         }
-        double step = wtl_pricing_cost(c->pricing, i, (double)(kept[i] + 1)) -
+        double step = wtl_pricing_cost(c->pricing, i, (double)next) -
                       wtl_pricing_cost(c->pricing, i, (double)kept[i]);
         if (step > most && one_more_fits(c, kept, i)) {
             most = step;
@@ -124,48 +135,28 @@ static int costliest_that_fits(const wtl_method_context *c, size_t *kept)
 void wtl_kept_top_up(const wtl_method_context *c, size_t *kept)
 {
     for (int i = costliest_that_fits(c, kept); i >= 0; i = costliest_that_fits(c, kept)) {
-        (void)wtl_kept_most(c, kept, i, kept[i] + 1, c->layers[i].most);
+        size_t next = next_more(&c->layers[i], kept[i]);
+        (void)wtl_kept_most(c, kept, i, next, c->layers[i].most);
     }
 }
 
 /* ---- which ---- */
 
-/* All that are not 0 stay, and so many of the zeros, the first ones, that `keep` do. (The
- * choice among all would take pruned weights, zeros too, back.) */
-static void drop_zeros(wtl_param *param, size_t kept, size_t keep)
+wtl_blocks wtl_blocks_of_layer(const wtl_method_context *c, int i)
 {
-    for (size_t i = param->count; kept > keep; i--) {
-        if (param->mask[i - 1] != 0.0f && param->value[i - 1] == 0.0f) {
-            param->mask[i - 1] = 0.0f;
-            kept--;
-        }
-    }
-    wtl_mask_apply(param);
+    return wtl_blocks_of(c->layers[i].granularity, c->net, c->layers[i].param);
 }
 
-wtl_status wtl_keep_largest(const wtl_method_layer *layer, size_t keep, wtl_error *err)
+wtl_status wtl_keep_best(const wtl_method_context *c, int i, float *score, size_t keep,
+                         wtl_error *err)
 {
-    wtl_param *param = layer->param;
-    size_t kept = wtl_mask_kept(param), nonzero = 0;
-    if (keep >= kept) {
-        return WTL_OK;
-    }
-    for (size_t i = 0; i < param->count; i++) {
-        nonzero += param->value[i] != 0.0f;
-    }
-    if (keep <= nonzero) {
-        return wtl_mask_keep_top(&param, 1, keep, err);
-    }
-    wtl_status status = wtl_mask_make(param, err);
-    if (status == WTL_OK) {
-        drop_zeros(param, kept, keep);
-    }
-    return status;
+    wtl_blocks blocks = wtl_blocks_of_layer(c, i);
+    return wtl_blocks_keep(c->layers[i].param, &blocks, score, keep, err);
 }
 
 wtl_status wtl_choose_largest(const wtl_method_context *c, int i, size_t keep, wtl_error *err)
 {
-    return wtl_keep_largest(&c->layers[i], keep, err);
+    return wtl_keep_best(c, i, NULL, keep, err);
 }
 
 static void report(const wtl_method_context *c, int i, size_t before, size_t after)

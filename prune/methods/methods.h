@@ -1,8 +1,8 @@
 /* methods.h - what the pruning methods share: their tables, how many weights each layer keeps
  * under an energy goal, and keeping the largest.
  *
- * kept[layer] is always within [least, most] of the context's layers. A kept weight is priced
- * as one that is not 0: fine-tuning makes it so.
+ * kept[layer] is always within [least, most] of the context's layers, and a number of weights
+ * that whole blocks make. A kept weight is priced as one that is not 0: fine-tuning makes it so.
  */
 #ifndef WTL_METHODS_H
 #define WTL_METHODS_H
@@ -15,8 +15,8 @@ extern const wtl_method wtl_method_magnitude_uniform, wtl_method_magnitude_globa
 
 /* ---- how many ---- */
 
-/* `wanted` within what the layer allows. Of a layer that holds fewer than `least` already, what
- * it holds. */
+/* `wanted` within what the layer allows and whole blocks make, from below where they can. Of a
+ * layer that holds fewer than `least` already, what it holds. */
 size_t wtl_kept_within(const wtl_method_layer *layer, size_t wanted);
 
 /* Sum of the layers' energies with kept[] weights. */
@@ -39,20 +39,22 @@ wtl_status wtl_kept_at_goal(const wtl_method_context *c, wtl_allocation *allocat
 size_t wtl_kept_most(const wtl_method_context *c, size_t *kept, int i, size_t low, size_t high);
 
 /* Give weights back where the goal, which holds, leaves room for them: first to the layer where
- * one weight costs most. Afterwards not one weight more fits in any layer. */
+ * one weight (block) costs most. Afterwards not one more fits in any layer. */
 void wtl_kept_top_up(const wtl_method_context *c, size_t *kept);
 
 /* ---- which ---- */
 
-/* Keep the `keep` largest of the layer's kept weights, ties as wtl_mask_keep_top(). Nothing
- * happens when it keeps no more than that now. WTL_E_NOMEM. */
-wtl_status wtl_keep_largest(const wtl_method_layer *layer, size_t keep,
-                            wtl_error *err) WTL_MUST_CHECK;
+/* How the weights of layer i go together. */
+wtl_blocks wtl_blocks_of_layer(const wtl_method_context *c, int i);
+
+/* wtl_blocks_keep() in layer i. WTL_E_NOMEM, WTL_E_RANGE. */
+wtl_status wtl_keep_best(const wtl_method_context *c, int i, float *score, size_t keep,
+                         wtl_error *err) WTL_MUST_CHECK;
 
 /* How a method chooses the `keep` weights of layer i that stay. */
 typedef wtl_status wtl_choice(const wtl_method_context *c, int i, size_t keep, wtl_error *err);
 
-/* By wtl_keep_largest(). */
+/* The largest. */
 wtl_status wtl_choose_largest(const wtl_method_context *c, int i, size_t keep, wtl_error *err);
 
 /* Choose in every layer; report, progress and stop as the context asks. Errors are NaN. */

@@ -1,7 +1,7 @@
-/* random.c - the same density in every layer, any weights of each: the baseline that says what
- * a choice is worth.
+/* random.c - the same density in every layer, any weights (blocks) of each: the baseline that
+ * says what a choice is worth.
  *
- * A weight's rank is drawn from (seed, layer, index), in no round anew, and the highest ranks
+ * A block's rank is drawn from (seed, layer, index), in no round anew, and the highest ranks
  * stay. So rounds are nested, and how many there are does not change what the last one keeps.
  */
 #include "methods.h"
@@ -19,28 +19,30 @@ static float draw_rank(wtl_rng *rng)
     return rank;
 }
 
+static void draw_ranks(const wtl_param *param, const wtl_blocks *blocks, uint64_t seed,
+                       float *ranks)
+{
+    wtl_rng rng = wtl_rng_make(seed, WTL_RNG_PRUNE, (uint64_t)param->layer, 0);
+    for (int i = 0; i < wtl_blocks_bands(blocks); i++) {
+        wtl_band band = wtl_blocks_band(blocks, i);
+        for (size_t j = 0; j < blocks->width; j++) {
+            float rank = draw_rank(&rng);
+            bool keeps = wtl_mask_keeps(param, wtl_block_at(blocks, band, j));
+            *ranks++ = keeps ? rank : 0.0f;
+        }
+    }
+}
+
 static wtl_status choose(const wtl_method_context *c, int i, size_t keep, wtl_error *err)
 {
-    wtl_param *param = c->layers[i].param;
-    if (keep >= wtl_mask_kept(param)) {
-        return WTL_OK;
-    }
-    float *ranks = wtl_alloc(param->count, sizeof *ranks);
+    const wtl_param *param = c->layers[i].param;
+    wtl_blocks blocks = wtl_blocks_of_layer(c, i);
+    float *ranks = wtl_alloc(wtl_blocks_count(&blocks), sizeof *ranks);
     if (!ranks) {
         return wtl_fail(err, WTL_E_NOMEM, "%s: out of memory for random ranks", param->name);
     }
-    wtl_rng rng = wtl_rng_make(c->seed, WTL_RNG_PRUNE, (uint64_t)param->layer, 0);
-    for (size_t k = 0; k < param->count; k++) {
-        float rank = draw_rank(&rng);
-        ranks[k] = wtl_mask_keeps(param, k) ? rank : 0.0f;
-    }
-    wtl_status status = wtl_mask_make(param, err);
-    if (status == WTL_OK) {
-        wtl_param ranked = *param; /* shares the mask */
-        ranked.value = ranks;
-        status = wtl_mask_keep_top(&(wtl_param *){&ranked}, 1, keep, err);
-        wtl_mask_apply(param);
-    }
+    draw_ranks(param, &blocks, c->seed, ranks);
+    wtl_status status = wtl_keep_best(c, i, ranks, keep, err);
     wtl_free(ranks);
     return status;
 }

@@ -53,6 +53,7 @@ static const char *const option_names[][2] = {
     {"finetune.augment", "augment"},
     {"finetune.recalibration", "recalibrate"},
     {"search_images", "search-images"},
+    {"how.granularity", "granularity"},
     {"how.images", "sample-images"},
     {"how.positions", "positions"},
     {"how.allocation", "allocation"},
@@ -208,6 +209,15 @@ const char *wtl_report_method(const char *name)
         }
     }
     return "";
+}
+
+void wtl_report_granularity(wtl_text *out, const wtl_prune_options *options)
+{
+    if (options->how.granularity == WTL_GRANULARITY_4X1) {
+        wtl_html_paragraph(out,
+                           "Weights went in 4x1 blocks: four consecutive filters share one "
+                           "pattern. A block's magnitude is the norm of its weights.");
+    }
 }
 
 void wtl_report_estimates(wtl_text *out, const wtl_prune_options *options, double search_images)

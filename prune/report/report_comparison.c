@@ -340,6 +340,7 @@ static void put_protocol(wtl_text *out, const page *p, const wtl_prune_options *
         const char *method = wtl_report_text_of(row, "method");
         wtl_html_paragraph(out, "%s: %s", method, wtl_report_method(method));
     }
+    wtl_report_granularity(out, options);
     wtl_html_fold(out, "All options", false);
     wtl_report_members(out, p->config.root, "config.json");
     wtl_html_fold_end(out);

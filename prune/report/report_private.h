@@ -125,6 +125,8 @@ void wtl_report_reproduce(wtl_text *out, wtl_text *command, wtl_text *beyond, co
 
 /* What a method does, in a sentence or two; "" for one that is not known. */
 const char *wtl_report_method(const char *name);
+/* What goes together, unless that is single weights. */
+void wtl_report_granularity(wtl_text *out, const wtl_prune_options *options);
 /* "Energies are estimates ..." */
 void wtl_report_estimates(wtl_text *out, const wtl_prune_options *options,
                           double search_images);

@@ -538,6 +538,7 @@ static void put_protocol(wtl_text *out, const page *p)
     wtl_report_number train, val, search;
     wtl_html_section(out, "how", "How");
     wtl_html_paragraph(out, "%s: %s", c->method, wtl_report_method(c->method));
+    wtl_report_granularity(out, &p->options);
     wtl_report_estimates(out, &p->options, c->search_images);
     wtl_html_paragraph(
         out,

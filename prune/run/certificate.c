@@ -121,14 +121,14 @@ static json_t *certificate(const wtl_session *s, const wtl_prune_result *r, cons
     const wtl_prune_options *o = &s->options;
     json_t *config = wtl_prune_options_to_json(o);
     json_t *document = json_pack(
-        "{s:i, s:b, s:s, s:s, s:s, s:s, s:s, s:i, s:O, s:o, s:o, s:o, s:o, s:o, s:o}",
+        "{s:i, s:b, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:O, s:o, s:o, s:o, s:o, s:o, s:o}",
         "schema_version", 1, "met", (int)r->met, "why", r->why, "method", o->method,
-        "checkpoint", o->checkpoint, "data", o->data, "hardware", s->hardware.name,
-        "hardware_batch", o->pricing.batch, "seed", json_object_get(config, "seed"),
-        "energy_asked", wtl_json_real(r->energy_asked), "energy", wtl_json_real(r->energy),
-        "energy_held_out", wtl_json_real(r->energy_held_out), "floor", wtl_json_real(r->floor),
-        "dense_energy", wtl_json_real(r->dense_energy), "pruned_energy",
-        wtl_json_real(r->pruned_energy));
+        "granularity", wtl_granularity_words[o->how.granularity], "checkpoint", o->checkpoint,
+        "data", o->data, "hardware", s->hardware.name, "hardware_batch", o->pricing.batch,
+        "seed", json_object_get(config, "seed"), "energy_asked", wtl_json_real(r->energy_asked),
+        "energy", wtl_json_real(r->energy), "energy_held_out",
+        wtl_json_real(r->energy_held_out), "floor", wtl_json_real(r->floor), "dense_energy",
+        wtl_json_real(r->dense_energy), "pruned_energy", wtl_json_real(r->pruned_energy));
     json_t *rest = json_pack(
         "{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:i, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:i, "
         "s:o, s:o, s:o}",

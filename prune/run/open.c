@@ -3,6 +3,8 @@
 
 #include "wattle/memory.h"
 
+#include <string.h>
+
 /* ---- beginning and resuming ---- */
 
 /* The dense net: its energy, its floor, its accuracy. */
@@ -64,6 +66,22 @@ static wtl_status check_data(const wtl_run *r, wtl_error *err)
     return WTL_OK;
 }
 
+/* Masks of blocks are no use to a run that prunes weights, nor the other way round. */
+static wtl_status check_granularity(const wtl_run *r, const wtl_checkpoint *checkpoint,
+                                    const char *file, wtl_error *err)
+{
+    const json_t *pruned = wtl_checkpoint_meta(checkpoint, "pruned");
+    const char *was = json_string_value(json_object_get(pruned, "granularity"));
+    const char *is = wtl_granularity_words[r->s.options.how.granularity];
+    was = was ? was : wtl_granularity_words[WTL_GRANULARITY_WEIGHT]; /* of older runs */
+    return strcmp(was, is) == 0
+               ? WTL_OK
+               : wtl_fail(err, WTL_E_ARG,
+                          "%s: the run began with granularity '%.40s', it cannot go on with "
+                          "'%s'",
+                          file, was, is);
+}
+
 static wtl_status restore(wtl_run *r, wtl_error *err)
 {
     wtl_checkpoint *checkpoint;
@@ -75,6 +93,9 @@ static wtl_status restore(wtl_run *r, wtl_error *err)
     status = wtl_prune_state_load(&r->st, checkpoint, path, err);
     if (status == WTL_OK) {
         status = check_data(r, err);
+    }
+    if (status == WTL_OK) {
+        status = check_granularity(r, checkpoint, path, err);
     }
     if (status == WTL_OK) {
         status = wtl_checkpoint_fill_net(checkpoint, r->s.net, err);
@@ -113,6 +134,29 @@ static wtl_status extend(wtl_run *r, wtl_error *err)
     return wtl_run_limited(r) ? wtl_run_write(r, WTL_FILE_HELD, err) : WTL_OK;
 }
 
+/* *o := the options of the run that is resumed, with what `asked` (may be NULL) may change. */
+static wtl_status resume_options(const wtl_run *r, wtl_prune_options *o,
+                                 const wtl_prune_options *asked, wtl_error *err)
+{
+    wtl_status status = wtl_prune_folder_read_config(r->folder, o, err);
+    if (status != WTL_OK || !asked) {
+        return status;
+    }
+    wtl_granularity other = asked->how.granularity;
+    if (other != WTL_GRANULARITY_WEIGHT && other != o->how.granularity) {
+        return wtl_fail(err, WTL_E_ARG,
+                        "%s: the run began with granularity '%s', it cannot go on with '%s'",
+                        wtl_prune_folder_path(r->folder, WTL_FILE_CONFIG),
+                        wtl_granularity_words[o->how.granularity],
+                        wtl_granularity_words[other]);
+    }
+    o->threads = asked->threads ? asked->threads : o->threads;
+    o->target_energy = asked->target_energy > 0 ? asked->target_energy : o->target_energy;
+    o->max_drop = asked->max_drop >= 0 ? asked->max_drop : o->max_drop;
+    o->rounds = asked->rounds ? asked->rounds : o->rounds;
+    return WTL_OK;
+}
+
 wtl_status wtl_run_open(wtl_run *r, const char *path, const wtl_prune_options *options,
                         bool resume, bool force, wtl_error *err)
 {
@@ -128,15 +172,9 @@ wtl_status wtl_run_open(wtl_run *r, const char *path, const wtl_prune_options *o
                         path);
     }
     if (resume) {
-        status = wtl_prune_folder_read_config(r->folder, &o, err);
+        status = resume_options(r, &o, options, err);
     } else {
         o = *options;
-    }
-    if (status == WTL_OK && resume && options) {
-        o.threads = options->threads ? options->threads : o.threads;
-        o.target_energy = options->target_energy > 0 ? options->target_energy : o.target_energy;
-        o.max_drop = options->max_drop >= 0 ? options->max_drop : o.max_drop;
-        o.rounds = options->rounds ? options->rounds : o.rounds;
     }
     if (status == WTL_OK) {
         status = wtl_prune_resolve(&o, err);

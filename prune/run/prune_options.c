@@ -74,6 +74,7 @@ static const wtl_field fields[] = {
     {"finetune", "augment", TEXT(augment)},
     {"finetune", "recalibration", INT(recalibration, -1, 1e6)},
     {NULL, "search_images", INT(search_images, 1, 1e6)},
+    {"how", "granularity", WORD(how.granularity, wtl_granularity_words)},
     {"how", "images", INT(how.images, 1, 1e6)},
     {"how", "positions", INT(how.positions, 1, 65536)},
     {"how", "allocation", WORD(how.allocation, wtl_allocation_words)},

@@ -54,7 +54,10 @@ static wtl_status scan(wtl_run *r, wtl_error *err)
     wtl_session *s = &r->s;
     int count = s->layer_count;
     wtl_sense sense = {0};
-    const wtl_sense_options options = {.progress = on_progress, .stop = on_stop, .context = r};
+    const wtl_sense_options options = {.granularity = s->options.how.granularity,
+                                       .progress = on_progress,
+                                       .stop = on_stop,
+                                       .context = r};
     wtl_param **params = wtl_alloc((size_t)count, sizeof *params);
     r->sensitivity = wtl_alloc((size_t)count * WTL_SENSE_LEVELS, sizeof *r->sensitivity);
     wtl_status status = params && r->sensitivity

@@ -94,9 +94,11 @@ static wtl_status compose(wtl_checkpoint **out, const wtl_run *r, wtl_error *err
         status = wtl_checkpoint_set_meta(*out, "data", json_incref(data), err);
     }
     if (status == WTL_OK) {
-        json_t *pruned = json_pack("{s:s, s:s, s:i, s:f, s:f}", "method", o->method, "hardware",
-                                   r->s.hardware.name, "hardware_batch", o->pricing.batch,
-                                   "energy", row.energy, "density", wtl_session_density(&r->s));
+        json_t *pruned =
+            json_pack("{s:s, s:s, s:s, s:i, s:f, s:f}", "method", o->method, "granularity",
+                      wtl_granularity_words[o->how.granularity], "hardware", r->s.hardware.name,
+                      "hardware_batch", o->pricing.batch, "energy", row.energy, "density",
+                      wtl_session_density(&r->s));
         status = wtl_checkpoint_set_meta(*out, "pruned", pruned, err);
     }
     return status == WTL_OK ? wtl_checkpoint_add_net(*out, r->s.net, err) : status;

@@ -186,8 +186,13 @@ static wtl_status open_layers(wtl_session *s, wtl_error *err)
     }
     for (int i = 0; i < s->layer_count; i++) {
         const char *name = wtl_pricing_layer(s->pricing, i).weight;
-        s->layers[i].param = wtl_net_find_param(s->net, name);
-        s->layers[i].weights = s->layers[i].param->count;
+        wtl_param *param = wtl_net_find_param(s->net, name);
+        wtl_blocks blocks = wtl_blocks_of(s->options.how.granularity, s->net, param);
+        wtl_status status = wtl_blocks_check(param, &blocks, err);
+        if (status != WTL_OK) {
+            return status;
+        }
+        s->layers[i] = wtl_method_layer_of(s->net, param, s->options.how.granularity);
     }
     return WTL_OK;
 }
@@ -293,8 +298,7 @@ wtl_status wtl_session_limit(wtl_session *s, wtl_error *err)
 {
     for (int i = 0; i < s->layer_count; i++) {
         wtl_method_layer *layer = &s->layers[i];
-        layer->most = wtl_mask_kept(layer->param);
-        layer->least = layer->most > 0 ? 1 : 0;
+        *layer = wtl_method_layer_of(s->net, layer->param, s->options.how.granularity);
     }
     for (int i = 0; i < s->options.limit_count; i++) {
         const wtl_prune_limit *limit = &s->options.limits[i];
@@ -305,7 +309,8 @@ wtl_status wtl_session_limit(wtl_session *s, wtl_error *err)
         wtl_method_layer *layer = &s->layers[found];
         size_t least = (size_t)ceil(limit->least_density * (double)layer->weights - 1e-9);
         least = least > layer->least ? least : layer->least;
-        layer->least = least < layer->most ? least : layer->most;
+        layer->least =
+            least < layer->most ? wtl_stock_at_least(&layer->stock, least) : layer->most;
     }
     return WTL_OK;
 }

@@ -36,6 +36,17 @@ awk "BEGIN { d = $(field top1) - $(echo "$row" | cut -d, -f10); exit !(d * d < 1
 awk "BEGIN { e = $(echo "$row" | cut -d, -f4); exit !(e > 0.86 && e < 0.90) }" ||
     fail "energy of the row: $row"
 
+# ---- in blocks ----
+expect 0 compare $dense $quick --methods random --budgets 0.95 --seeds 1 --granularity 4x1 \
+    --out blocks -q
+for file in config.json summary.json runs/random-seed0/config.json; do
+    grep -q '"granularity": "4x1"' blocks/$file || fail "$file lacks the granularity"
+done
+expect 0 info blocks/runs/random-seed0/ckpt/at-0.95.wtl
+in_output "in 4x1 blocks"
+expect 0 report blocks -q
+grep -q -- '--granularity 4x1' blocks/report.html || fail "the report's command lacks it"
+
 # ---- going on ----
 RANDOM=${WTL_TEST_SEED:-$$}
 echo "WTL_TEST_SEED=$RANDOM"

@@ -42,6 +42,25 @@ expect 0 prune $dense --data idx:d --out twice --method energy-aware --target-en
     --rounds 2 $quick
 cmp twice/ckpt/pruned.wtl b-energy-aware/ckpt/pruned.wtl || fail "two equal runs differ"
 
+# In blocks: the budget, the pattern, and the option in all that tells how it was done.
+expect 0 prune $dense --data idx:d --out blocks --granularity 4x1 --target-energy "$target" \
+    --rounds 2 $quick --json
+awk "BEGIN { e = $(field energy) / $target; exit !(e < 1.01 && e > 0.95) }" ||
+    fail "blocks: energy $(field energy), asked $target"
+expect 0 info blocks/ckpt/pruned.wtl
+in_output "of the weights are not zero, in 4x1 blocks"
+expect 0 info b-energy-aware/ckpt/pruned.wtl --json
+in_output '"blocks_4x1": false'
+grep -q '"granularity": "4x1"' blocks/config.json || fail "config.json lacks the granularity"
+grep -q '"granularity": "4x1"' blocks/certificate.json || fail "certificate.json lacks it"
+expect 0 report blocks -q
+grep -q -- '--granularity 4x1' blocks/report.html || fail "the report's command lacks it"
+grep -q 'four consecutive filters' blocks/report.html || fail "the report does not tell"
+expect_error 64 "cannot change a run" prune --resume --out blocks --granularity weight
+expect_error 64 "conv1.weight: its weights were pruned one by one" prune \
+    b-random/ckpt/pruned.wtl --data idx:d --out no --granularity 4x1 --max-drop 5 $quick
+[ ! -e no ] || fail "a run that cannot be was begun"
+
 # What was pruned stays pruned, and is zero, in whatever comes after.
 expect 0 info b-energy-aware/ckpt/pruned.wtl
 expect 0 train --from b-energy-aware/ckpt/pruned.wtl --net tiny.net --data idx:d --out after \

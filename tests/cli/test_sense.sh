@@ -58,6 +58,11 @@ cmp first.csv "$work/out" || fail "the same command gives other bytes"
 expect 0 sense $ckpt --data idx:data --images 40 --csv --threads 1 -q --seed 1
 cmp -s first.csv "$work/out" && fail "--seed draws the same images"
 
+# By blocks of four filters: of 512 weights 255 are asked for, 63 blocks have 252.
+expect 0 sense $ckpt --data idx:data --granularity 4x1 --layers ip1 -q --sparsities 0.501 --json
+in_output '"kept": 252'
+in_output '"granularity": "4x1"'
+
 # What is wrong is told, in one line and before any work.
 expect_error 64 "net tiny has no layer 'conv' to prune; did you mean 'conv1'?" \
     sense $ckpt --data idx:data --layers ip1,conv

@@ -78,6 +78,7 @@ sense a.wtl --data idx:d --sparsities 0.5,0.5
 sense a.wtl --data idx:d --sparsities 0.1,
 sense a.wtl --data idx:d --sparsities 0.1,,0.2
 sense a.wtl --data idx:d --sparsity 0.1
+sense a.wtl --data idx:d --granularity 4
 prune
 prune a.wtl
 prune a.wtl --data idx:d --out r
@@ -93,10 +94,13 @@ prune a.wtl --data idx:d --out r --max-drop 1 --keep conv1
 prune a.wtl --data idx:d --out r --max-drop 1 --keep conv1=2
 prune a.wtl --data idx:d --out r --max-drop 1 --exclude =
 prune a.wtl --data idx:d --out r --max-drop 1 --allocation equal
+prune a.wtl --data idx:d --out r --max-drop 1 --granularity 3x1
+prune a.wtl --data idx:d --out r --max-drop 1 --granularity weights
 prune a.wtl --data idx:d --out r --max-drop 1 --augment flipp
 prune a.wtl --data idx:d --out r --max-drop 1 --target-enrgy 0.5
 prune --resume
 prune --resume --out r --lr 0.1
+prune --resume --out r --granularity 4x1
 prune a.wtl --resume --out r
 finetune
 finetune a.wtl --data idx:d
@@ -115,6 +119,7 @@ compare a.wtl --data idx:d --out r --budgets 1.5
 compare a.wtl --data idx:d --out r --seeds 0
 compare --resume
 compare --resume --out r --epochs 1
+compare --resume --out r --granularity weight
 compare a.wtl --resume --out r
 report
 report r s

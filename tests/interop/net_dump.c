@@ -69,8 +69,13 @@ static wtl_net *net_from(const wtl_checkpoint *checkpoint, int batch, int thread
 {
     wtl_error err = {0};
     wtl_net *net;
-    const wtl_net_options options = {
-        .batch = batch, .threads = threads, .training = training, .input_gradient = training};
+    /* A gradient jumps where rounding decides between two values of a pooling window, and
+     * Winograd rounds more. */
+    const wtl_net_options options = {.batch = batch,
+                                     .threads = threads,
+                                     .no_winograd = training,
+                                     .training = training,
+                                     .input_gradient = training};
     check(wtl_net_create(&net, wtl_checkpoint_net(checkpoint), &options, &err), &err);
     check(wtl_checkpoint_fill_net(checkpoint, net, &err), &err);
     return net;

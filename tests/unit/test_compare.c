@@ -594,15 +594,20 @@ static void the_summary_is_json_too(void **state)
     (void)state;
     char name[64];
     const char *out = fresh_folder(name);
-    const wtl_compare_options o = two_methods();
+    wtl_compare_options o = two_methods();
     wtl_comparison c;
+    o.prune.how.granularity = WTL_GRANULARITY_4X1;
     assert_ok(wtl_compare_with(&engine, out, &o, false, false, NULL, &c, NULL));
     wtl_comparison_clear(&c);
-    char *text = file_of(out, "summary.json");
+    char *text = file_of(out, "summary.md");
+    assert_non_null(strstr(text, ". Weights go in 4x1 blocks. Mean"));
+    wtl_free(text);
+    text = file_of(out, "summary.json");
     json_t *root = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
     wtl_free(text);
     assert_non_null(root);
     assert_int_equal(json_integer_value(json_object_get(root, "schema_version")), 1);
+    assert_string_equal(json_string_value(json_object_get(root, "granularity")), "4x1");
     assert_int_equal(json_array_size(json_object_get(root, "points")), 12);
     assert_int_equal(json_array_size(json_object_get(root, "layers")), 6);
     const json_t *rows = json_object_get(root, "rows"), *row = json_array_get(rows, 1);
@@ -755,6 +760,7 @@ static void options_come_back_from_config_json(void **state)
     strcpy(o.prune.limits[0].layer, "conv1");
     o.prune.limits[0].least_density = 0.5;
     o.prune.limit_count = 1;
+    o.prune.how.granularity = WTL_GRANULARITY_4X1;
     o.prune.rounds = 0;
     o.prune.max_drop = 3;
     assert_ok(wtl_compare_resolve(&o, &err));
@@ -769,6 +775,7 @@ static void options_come_back_from_config_json(void **state)
     assert_string_equal(back.methods[1], "energy-aware");
     assert_close(back.budgets[2], 0.3, 0);
     assert_int_equal(back.prune.limit_count, 1);
+    assert_int_equal(back.prune.how.granularity, WTL_GRANULARITY_4X1);
     wtl_free(again);
     wtl_free(text);
 }

@@ -337,7 +337,7 @@ static void any_shape_gives_what_the_definition_gives(void **state)
     (void)state;
     static const double densities[] = {0, 0.03, 0.1, 0.3, 1};
     wtl_rng rng = wtl_rng_make(1, WTL_RNG_TEST, 0, 0);
-    for (int i = 0; i < 400; i++) {
+    for (int i = 0; i < 250; i++) {
         maps m = maps_of(random_geometry(&rng), between(&rng, 1, 4), (unsigned)i);
         run r = random_run(&rng, m.n);
         double density = densities[between(&rng, 0, 4)];
@@ -353,11 +353,80 @@ static void any_shape_gives_what_the_definition_gives(void **state)
     }
 }
 
+/* More filters than sums are kept of at a time, many panels, small maps side by side, and few
+ * images of many planned for. */
+static void large_layers_give_the_same_bytes_for_any_number_of_threads(void **state)
+{
+    (void)state;
+    static const struct {
+        int c, size, k, kernel, groups, n, planned;
+    } rows[] = {{24, 4, 410, 1, 1, 2, 2},  {192, 5, 32, 3, 1, 5, 5}, {96, 16, 20, 1, 1, 1, 1},
+                {64, 20, 800, 3, 2, 1, 1}, {48, 7, 36, 5, 1, 1, 16}, {20, 30, 3, 1, 1, 3, 3}};
+    for (size_t i = 0; i < 2 * (sizeof rows / sizeof *rows); i++) {
+        int pad = rows[i / 2].kernel / 2;
+        wtl_conv_geometry g = {.c = rows[i / 2].c,
+                               .h = rows[i / 2].size,
+                               .w = rows[i / 2].size,
+                               .k = rows[i / 2].k,
+                               .r = rows[i / 2].kernel,
+                               .s = rows[i / 2].kernel,
+                               .stride = {1, 1},
+                               .pad = {pad, pad, pad, pad},
+                               .dilation = {1, 1},
+                               .groups = rows[i / 2].groups};
+        maps m = maps_of(g, rows[i / 2].n, (unsigned)i);
+        keep_quads(&m, 0.03, (unsigned)i);
+        run r = {.planned = rows[i / 2].planned,
+                 .threads = 1,
+                 .form = i % 2 ? WTL_SPARSE_QUADS : WTL_SPARSE_ROWS,
+                 .bias = true};
+        define(&m, &r);
+        forward(&m, &r);
+        check(&m, "one thread");
+        size_t bytes = m.n * y_count(&m.g) * sizeof *m.y;
+        float *first = wtl_alloc(bytes, 1);
+        assert_non_null(first);
+        memcpy(first, m.y, bytes);
+        for (r.threads = 2; r.threads <= 4; r.threads++) {
+            forward(&m, &r);
+            assert_memory_equal(m.y, first, bytes);
+        }
+        wtl_free(first);
+        free_maps(&m);
+    }
+}
+
+static void the_form_that_suits_the_mask_is_chosen(void **state)
+{
+    (void)state;
+    for (int quads = 0; quads < 2; quads++) {
+        wtl_conv_geometry g = {.c = 64,
+                               .h = 14,
+                               .w = 14,
+                               .k = 64,
+                               .r = 3,
+                               .s = 3,
+                               .stride = {1, 1},
+                               .pad = {1, 1, 1, 1},
+                               .dilation = {1, 1},
+                               .groups = 1};
+        maps m = maps_of(g, 1, 3);
+        (quads ? keep_quads : keep_at_random)(&m, 0.1, 4);
+        run r = {.planned = 1, .chooses = true};
+        const wtl_conv_sparse *packed = packed_for(&m, &r, wtl_native_of(WTL_ISA_BEST));
+        assert_int_equal(packed->form, quads ? WTL_SPARSE_QUADS : WTL_SPARSE_ROWS);
+        wtl_free((void *)(uintptr_t)packed);
+        free_maps(&m);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         WTL_TEST(forward_gives_the_hand_worked_values),
         WTL_TEST(any_shape_gives_what_the_definition_gives),
+        WTL_TEST(large_layers_give_the_same_bytes_for_any_number_of_threads),
+        WTL_TEST(the_form_that_suits_the_mask_is_chosen),
     };
     return WTL_RUN("conv_sparse", tests);
 }

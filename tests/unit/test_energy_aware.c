@@ -184,6 +184,14 @@ static double present_energy(const fixture *f)
     return wtl_pricing_total(f->pricing, nonzeros);
 }
 
+static void set_granularity(fixture *f, wtl_granularity granularity)
+{
+    f->options.granularity = granularity;
+    for (int l = 0; l < LAYERS; l++) {
+        f->layers[l] = wtl_method_layer_of(f->net, f->layers[l].param, granularity);
+    }
+}
+
 /* The layers keep exactly these. */
 static void ask_for(fixture *f, size_t conv1, size_t conv2, size_t fc)
 {
@@ -207,7 +215,8 @@ static void run(fixture *f)
 
 typedef struct slow_layer {
     int c, h, w, k, r, s, stride, pad, groups, p, q;
-    int m; /* weights of a filter */
+    int m;      /* weights of a filter */
+    int height; /* filters that share a pattern: 1 or 4 */
     double weight[MOST_WEIGHTS], bias[10], scale[10];
     int mask[MOST_WEIGHTS];
 } slow_layer;
@@ -219,7 +228,7 @@ typedef struct slow_net {
 
 static const double BN_EPS = 1e-5;
 
-static void slow_take(slow_net *slow, wtl_net *net)
+static void slow_take(slow_net *slow, wtl_net *net, int height)
 {
     static const slow_layer shape[LAYERS] = {
         {.c = 2,
@@ -261,6 +270,7 @@ static void slow_take(slow_net *slow, wtl_net *net)
     };
     for (int l = 0; l < LAYERS; l++) {
         slow->layer[l] = shape[l];
+        slow->layer[l].height = height;
         for (size_t i = 0; i < COUNT[l]; i++) {
             slow->layer[l].weight[i] = (double)values(net, WEIGHT[l])[i];
             slow->layer[l].mask[i] = 1;
@@ -391,20 +401,62 @@ static double slow_error(const slow_problem *s, int k, int extra, const double *
     return sum;
 }
 
+/* ---- bands: filters that share a pattern; the last of a group may be smaller ---- */
+
+static int slow_bands(const slow_layer *l)
+{
+    int each = l->k / l->groups;
+    return l->groups * ((each + l->height - 1) / l->height);
+}
+
+/* Filters *first to the returned one, which is not of the band. */
+static int slow_band(const slow_layer *l, int band, int *first)
+{
+    int each = l->k / l->groups, bands = (each + l->height - 1) / l->height;
+    int begin = band / bands * each, end = begin + each;
+    *first = begin + band % bands * l->height;
+    return *first + l->height < end ? *first + l->height : end;
+}
+
+static double slow_norm(const slow_problem *s, int band, int j)
+{
+    double sum = 0.0;
+    int k, end = slow_band(s->l, band, &k);
+    for (; k < end; k++) {
+        sum += s->l->weight[k * s->l->m + j] * s->l->weight[k * s->l->m + j];
+    }
+    return sqrt(sum);
+}
+
+static void slow_set(const slow_problem *s, int band, int j, int mask, const double *old)
+{
+    int k, end = slow_band(s->l, band, &k);
+    for (; k < end; k++) {
+        s->l->mask[k * s->l->m + j] = mask;
+        s->l->weight[k * s->l->m + j] = mask ? old[k * s->l->m + j] : 0.0;
+    }
+}
+
+static int slow_has(const slow_problem *s, int band, int j)
+{
+    int first;
+    (void)slow_band(s->l, band, &first);
+    return s->l->mask[first * s->l->m + j];
+}
+
 static void slow_remove(const slow_problem *s, int each)
 {
     int m = s->l->m;
-    for (int k = 0; k < s->l->k; k++) {
+    for (int band = 0; band < slow_bands(s->l); band++) {
         for (int gone = 0; gone < m - each; gone++) {
             int smallest = -1;
-            for (int i = k * m; i < (k + 1) * m; i++) {
-                if (s->l->mask[i] &&
-                    (smallest < 0 || fabs(s->l->weight[i]) < fabs(s->l->weight[smallest]))) {
-                    smallest = i;
+            for (int j = 0; j < m; j++) {
+                if (slow_has(s, band, j) &&
+                    (smallest < 0 || slow_norm(s, band, j) < slow_norm(s, band, smallest))) {
+                    smallest = j;
                 }
             }
-            s->l->mask[smallest] = 0;
-            s->l->weight[smallest] = 0.0;
+            slow_set(s, band, smallest, 0, NULL);
         }
     }
 }
@@ -418,24 +470,57 @@ static void note_choice(double better, double worse)
     closest_choice = gap < closest_choice ? gap : closest_choice;
 }
 
-/* The worst filter that has removed weights and is not set aside, or -1. */
-static int slow_worst(const slow_problem *s, const int *aside)
+/* Whether the removed blocks, less one of `size`, can make up what is wanted after it. */
+static bool slow_fits(const slow_problem *s, int size, int wanted)
+{
+    int whole = 0, rest = 0, rest_size = s->l->k / s->l->groups % s->l->height;
+    for (int band = 0; band < slow_bands(s->l); band++) {
+        int first, count = slow_band(s->l, band, &first) - first;
+        for (int j = 0; j < s->l->m; j++) {
+            whole += !slow_has(s, band, j) && count == s->l->height;
+            rest += !slow_has(s, band, j) && count < s->l->height;
+        }
+    }
+    whole -= size == s->l->height;
+    rest -= size < s->l->height;
+    for (int i = 0; i <= rest; i++) {
+        int left = wanted - size - i * rest_size;
+        if (left >= 0 && left % s->l->height == 0 && left / s->l->height <= whole) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The mean over the band's filters. */
+static double slow_band_error(const slow_problem *s, int band)
+{
+    double sum = 0.0;
+    int first, end = slow_band(s->l, band, &first);
+    for (int k = first; k < end; k++) {
+        sum += s->l->scale[k] * slow_error(s, k, -1, NULL);
+    }
+    return sum / (end - first);
+}
+
+/* The worst band that may give something back and is not set aside, or -1. */
+static int slow_worst(const slow_problem *s, const int *aside, int wanted)
 {
     int worst = -1;
     double most = -1.0, second = -1.0;
-    for (int k = 0; k < s->l->k; k++) {
-        int removed = 0;
+    for (int band = 0; band < slow_bands(s->l); band++) {
+        int removed = 0, first, count = slow_band(s->l, band, &first) - first;
         for (int j = 0; j < s->l->m; j++) {
-            removed += !s->l->mask[k * s->l->m + j];
+            removed += !slow_has(s, band, j);
         }
-        if (removed == 0 || aside[k]) {
+        if (removed == 0 || aside[band] || !slow_fits(s, count, wanted)) {
             continue;
         }
-        double error = s->l->scale[k] * slow_error(s, k, -1, NULL);
+        double error = slow_band_error(s, band);
         if (error > most) {
             second = most;
             most = error;
-            worst = k;
+            worst = band;
         } else {
             second = fmax(second, error);
         }
@@ -446,12 +531,12 @@ static int slow_worst(const slow_problem *s, const int *aside)
     return worst;
 }
 
-/* Give filter k back the weight with the largest gain of `gains`, if it is positive. */
-static int slow_give_one(const slow_problem *s, int k, double *gains, const double *old)
+/* Give the band back the block with the largest gain of `gains`, if it is positive. */
+static int slow_give_one(const slow_problem *s, int band, double *gains, const double *old)
 {
     int m = s->l->m, best = -1;
     for (int j = 0; j < m; j++) {
-        if (!s->l->mask[k * m + j] && (best < 0 || gains[j] > gains[best])) {
+        if (!slow_has(s, band, j) && (best < 0 || gains[j] > gains[best])) {
             best = j;
         }
     }
@@ -459,31 +544,41 @@ static int slow_give_one(const slow_problem *s, int k, double *gains, const doub
         return 0;
     }
     for (int j = 0; j < m; j++) {
-        if (!s->l->mask[k * m + j] && j != best) {
+        if (!slow_has(s, band, j) && j != best) {
             note_choice(gains[best], gains[j]);
         }
     }
-    s->l->mask[k * m + best] = 1;
-    s->l->weight[k * m + best] = old[k * m + best];
+    slow_set(s, band, best, 1, old);
     return 1;
+}
+
+/* What a block's return takes off the errors of the band's filters, each by its scale. */
+static double slow_gain(const slow_problem *s, int band, int j, const double *old)
+{
+    double gain = 0.0;
+    int k, end = slow_band(s->l, band, &k);
+    for (; k < end; k++) {
+        gain += s->l->scale[k] * (slow_error(s, k, -1, NULL) - slow_error(s, k, j, old));
+    }
+    return gain;
 }
 
 static void slow_restore(const slow_problem *s, int wanted, const double *old)
 {
     int aside[10] = {0}, m = s->l->m;
     while (wanted > 0) {
-        double gains[72], before;
-        int k = slow_worst(s, aside), given = 0;
-        assert_true(k >= 0); /* the cases have enough that helps */
-        before = slow_error(s, k, -1, NULL);
+        double gains[72];
+        int band = slow_worst(s, aside, wanted), given = 0, first;
+        assert_true(band >= 0); /* the cases have enough that helps */
+        int size = slow_band(s->l, band, &first) - first;
         for (int j = 0; j < m; j++) {
-            gains[j] = s->l->mask[k * m + j] ? 0.0 : before - slow_error(s, k, j, old);
+            gains[j] = slow_has(s, band, j) ? 0.0 : slow_gain(s, band, j, old);
         }
-        while (given < 2 && given < wanted && slow_give_one(s, k, gains, old)) {
+        while (given < 2 && slow_fits(s, size, wanted) && slow_give_one(s, band, gains, old)) {
             given++;
+            wanted -= size;
         }
-        aside[k] = given == 0;
-        wanted -= given;
+        aside[band] = given == 0;
     }
 }
 
@@ -604,16 +699,18 @@ static void assert_same_layer(fixture *f, const slow_net *slow, int l, double to
 }
 
 /* `set` changes the options. Weights are about 1. */
-static void compare(void (*set)(wtl_method_options *options))
+static void compare_with(wtl_granularity granularity, void (*set)(wtl_method_options *options))
 {
     fixture *f = open_fixture(12, true);
     slow_net *original = malloc(sizeof *original), *pruned = malloc(sizeof *pruned);
     assert_true(original && pruned);
     f->options.reconstruct.ridge = 1e-2;
     set(&f->options);
-    slow_take(original, f->original);
-    slow_take(pruned, f->net);
-    ask_for(f, 62, 101, 300);
+    int height = granularity == WTL_GRANULARITY_4X1 ? 4 : 1;
+    set_granularity(f, granularity);
+    slow_take(original, f->original, height);
+    slow_take(pruned, f->net, height);
+    ask_for(f, 62, height == 1 ? 101 : 100, 300);
     closest_choice = 1.0;
     slow_round(pruned, original, f, &f->options);
     assert_true(closest_choice > 5e-5);
@@ -624,6 +721,11 @@ static void compare(void (*set)(wtl_method_options *options))
     free(original);
     free(pruned);
     close_fixture(f);
+}
+
+static void compare(void (*set)(wtl_method_options *options))
+{
+    compare_with(WTL_GRANULARITY_WEIGHT, set);
 }
 
 static void set_nothing(wtl_method_options *options)
@@ -673,6 +775,30 @@ static void inputs_and_targets_can_come_from_the_dense_net(void **state)
 {
     (void)state;
     compare(set_both_nets);
+}
+
+static void blocks_follow_the_literal_algorithm(void **state)
+{
+    (void)state;
+    compare_with(WTL_GRANULARITY_4X1, set_nothing);
+}
+
+static void blocks_follow_it_with_inputs_and_targets_of_the_dense_net(void **state)
+{
+    (void)state;
+    compare_with(WTL_GRANULARITY_4X1, set_both_nets);
+}
+
+static void blocks_without_a_fit_have_their_old_weights(void **state)
+{
+    (void)state;
+    compare_with(WTL_GRANULARITY_4X1, set_no_fit);
+}
+
+static void blocks_without_restoring_go_by_their_norm(void **state)
+{
+    (void)state;
+    compare_with(WTL_GRANULARITY_4X1, set_no_restore);
 }
 
 static void without_a_fit_weights_stay_as_they_were(void **state)
@@ -886,8 +1012,8 @@ static double relative_error(const fixture *f, int l)
 {
     slow_net *original = malloc(sizeof *original), *pruned = malloc(sizeof *pruned);
     assert_true(original && pruned);
-    slow_take(original, f->original);
-    slow_take(pruned, f->net);
+    slow_take(original, f->original, 1);
+    slow_take(pruned, f->net, 1);
     slow_problem s =
         slow_gather(pruned, original, original, l, f->images + f->options.images * IMAGE,
                     f->sample.count - f->options.images);
@@ -1117,6 +1243,10 @@ int main(void)
         WTL_TEST(inputs_can_come_from_the_dense_net),
         WTL_TEST(targets_can_come_from_the_dense_net),
         WTL_TEST(inputs_and_targets_can_come_from_the_dense_net),
+        WTL_TEST(blocks_follow_the_literal_algorithm),
+        WTL_TEST(blocks_follow_it_with_inputs_and_targets_of_the_dense_net),
+        WTL_TEST(blocks_without_a_fit_have_their_old_weights),
+        WTL_TEST(blocks_without_restoring_go_by_their_norm),
         WTL_TEST(without_a_fit_weights_stay_as_they_were),
         WTL_TEST(without_restoring_magnitude_chooses),
         WTL_TEST(options_change_the_result),

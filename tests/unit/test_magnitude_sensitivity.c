@@ -44,7 +44,7 @@ static void look_at_layers(fixture *f)
     static const char *const names[] = {"a.weight", "b.weight"};
     for (int i = 0; i < 2; i++) {
         wtl_param *param = wtl_net_find_param(f->net, names[i]);
-        f->layers[i] = (wtl_method_layer){param, param->count, 1, wtl_mask_kept(param)};
+        f->layers[i] = wtl_method_layer_of(f->net, param, WTL_GRANULARITY_WEIGHT);
     }
 }
 

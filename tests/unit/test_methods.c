@@ -38,7 +38,7 @@ static void set_layers(fixture *f)
 {
     for (int i = 0; i < f->count; i++) {
         wtl_param *param = wtl_net_find_param(f->net, wtl_pricing_layer(f->pricing, i).weight);
-        f->layers[i] = (wtl_method_layer){param, param->count, 1, wtl_mask_kept(param)};
+        f->layers[i] = wtl_method_layer_of(f->net, param, WTL_GRANULARITY_WEIGHT);
     }
 }
 
@@ -603,15 +603,183 @@ static void a_kept_zero_stays_before_a_pruned_one(void **state)
     memcpy(param->value, values, sizeof values);
     memcpy(param->mask, mask, sizeof mask);
     set_layers(&f);
-    assert_ok(wtl_keep_largest(&f.layers[0], 4, NULL));
+    assert_ok(wtl_keep_best(&f.context, 0, NULL, 4, NULL));
     assert_memory_equal(param->mask, want, sizeof want);
     /* Without a mask, too. */
     wtl_mask_free(param);
-    assert_ok(wtl_keep_largest(&f.layers[0], 4, NULL));
+    assert_ok(wtl_keep_best(&f.context, 0, NULL, 4, NULL));
     assert_int_equal(wtl_mask_kept(param), 4);
     assert_true(wtl_mask_keeps(param, 0));
     assert_false(wtl_mask_keeps(param, 1));
     tear_down(&f);
+}
+
+/* ---- in 4x1 blocks ---- */
+
+static void set_blocks(fixture *f)
+{
+    for (int i = 0; i < f->count; i++) {
+        f->layers[i] = wtl_method_layer_of(f->net, f->layers[i].param, WTL_GRANULARITY_4X1);
+    }
+}
+
+/* c.weight [4,1,2,2]: 4 blocks, of weights that cost 4 each: 16 a block, 64 in all.
+ * d.weight [6,16]: 16 blocks of 4 weights at 1, and 16 of 2: 96 in all. Dense: 160. */
+static const char blocks_text[] = "net blocks\n"
+                                  "input data 1x3x3\n"
+                                  "c = conv data out=4 kernel=2\n"
+                                  "d = dense c out=6\n";
+
+/* Norms: of c 2 16 4 12; of d's first band 1 .. 16, of its second 8.5 + (0 .. 15). */
+static void set_up_blocks(fixture *f)
+{
+    static const float norms[4] = {2, 16, 4, 12};
+    wtl_hardware hw = macs_only();
+    set_up(f, blocks_text, strlen(blocks_text), &hw);
+    for (int i = 0; i < 16; i++) {
+        f->layers[0].param->value[i] = (i % 3 ? 0.5f : -0.5f) * norms[i % 4];
+    }
+    for (int i = 0; i < 96; i++) { /* the second band's first filter has all of its norm */
+        float j = (float)(i % 16);
+        f->layers[1].param->value[i] = i < 64 ? 0.5f * (1 + j) : i < 80 ? -8.5f - j : 0.0f;
+    }
+    set_blocks(f);
+}
+
+static void a_layer_keeps_one_block_at_least(void **state)
+{
+    (void)state;
+    fixture f;
+    set_up_blocks(&f);
+    assert_int_equal(f.layers[0].least, 4);
+    assert_int_equal(f.layers[1].least, 2); /* one of the second band */
+    assert_int_equal(f.layers[1].most, 96);
+    assert_close(wtl_method_floor(f.pricing, f.layers), 16 + 2, 1e-9);
+    assert_int_equal(wtl_kept_within(&f.layers[0], 7), 4);
+    assert_int_equal(wtl_kept_within(&f.layers[1], 7), 6);
+    f.layers[1].least = 7;
+    assert_int_equal(wtl_kept_within(&f.layers[1], 0), 8);
+    tear_down(&f);
+}
+
+/* Of d the second band has the eight largest, 16.5 to 23.5; then the bands take turns. In the
+ * common row c's 16 comes first of those that are equal, and c's 12 before d's. */
+static void global_has_one_threshold_for_blocks(void **state)
+{
+    (void)state;
+    fixture f;
+    set_up_blocks(&f);
+    /* d: 23.5 .. 16.5 are 8 of 2 weights: 16. c's 16: 32. d's 16: 36. d's 15.5: 38. */
+    prune_to(&f, "magnitude-global", 36);
+    assert_kept(&f, 4, 16 + 4);
+    const wtl_param *c = f.layers[0].param, *d = f.layers[1].param;
+    for (size_t i = 0; i < 16; i++) {
+        assert_int_equal(wtl_mask_keeps(c, i), i % 4 == 1);
+        assert_int_equal(wtl_mask_keeps(d, 48 + i), i == 15); /* filter 3, with the first */
+        assert_int_equal(wtl_mask_keeps(d, 80 + i), i >= 8);  /* filter 5, with the other */
+    }
+    tear_down(&f);
+
+    /* Down to d's 12.5, 40 weights, it is 56; c's 12 would make it 72 and ends the row. Too
+     * little is left for a block of c, so d gets it, although c's would be the dearer one. */
+    set_up_blocks(&f);
+    prune_to(&f, "magnitude-global", 64);
+    assert_kept(&f, 4, 48);
+    tear_down(&f);
+
+    /* At 31 c's 16 ends the row, at 16 of d; 15 are left, 16 is c's price. Given back is in d:
+     * c's block does not fit, d's next do, 4 weights a time, and 2 at the end. */
+    set_up_blocks(&f);
+    f.layers[0].least = 0;
+    prune_to(&f, "magnitude-global", 31);
+    assert_kept(&f, 0, 30);
+    tear_down(&f);
+}
+
+static void uniform_keeps_one_density_of_blocks(void **state)
+{
+    (void)state;
+    fixture f;
+    set_up_blocks(&f);
+    prune_to(&f, "magnitude-uniform", 80); /* half: 8 of c at 4, 48 of d */
+    assert_kept(&f, 8, 48);
+    assert_true(wtl_mask_keeps(f.layers[0].param, 1) && wtl_mask_keeps(f.layers[0].param, 3));
+    tear_down(&f);
+}
+
+static void set_up_kinds(fixture *f)
+{
+    static const char text[] = "net kinds\n"
+                               "input data 2x6x6\n"
+                               "a = conv data out=10 kernel=3 pad=1 groups=2\n"
+                               "w = depthwise a kernel=3 pad=1\n"
+                               "p = maxpool w kernel=2 stride=2\n"
+                               "b = conv p out=8 kernel=1\n"
+                               "d = dense b out=7\n";
+    wtl_hardware hw;
+    wtl_error err;
+    assert_ok(wtl_hardware_load(&hw, "eyeriss-cvpr17", &err));
+    set_up(f, text, strlen(text), &hw);
+    set_blocks(f);
+}
+
+/* Not one more block fits in any layer. */
+static void assert_blocks_meet(const fixture *f, double goal)
+{
+    double got = energy_kept(f);
+    assert_true(got <= goal);
+    for (int i = 0; i < f->count; i++) {
+        const wtl_method_layer *l = &f->layers[i];
+        size_t kept = wtl_mask_kept(l->param), next = kept + 1;
+        wtl_blocks blocks = wtl_blocks_of(WTL_GRANULARITY_4X1, f->net, l->param);
+        assert_true(wtl_blocks_whole(&blocks, l->param->mask));
+        while (next < l->most && !wtl_stock_makes(&l->stock, next)) {
+            next++;
+        }
+        double more = wtl_pricing_cost(f->pricing, i, (double)next) -
+                      wtl_pricing_cost(f->pricing, i, (double)kept);
+        assert_true(kept >= l->most || got + more > goal * (1 - 1e-12));
+    }
+}
+
+static void check_rounds_of_blocks(const char *method)
+{
+    static const double shares[] = {0.9, 0.7, 0.5, 0.3};
+    fixture f;
+    double sensitivity[MOST_LAYERS][10];
+    static float kept[MOST_LAYERS][512];
+    float *before[MOST_LAYERS];
+    set_up_kinds(&f);
+    for (int i = 0; i < MOST_LAYERS; i++) {
+        before[i] = kept[i];
+        for (int k = 0; k < 512; k++) {
+            kept[i][k] = 1.0f;
+        }
+        for (int level = 0; level < 10; level++) {
+            sensitivity[i][level] = (double)(level * level) / (i + 2);
+        }
+    }
+    f.context.sensitivity = sensitivity[0];
+    double dense = energy_most(&f), lowest = wtl_method_floor(f.pricing, f.layers);
+    for (int round = 0; round < 4; round++) {
+        prune_to(&f, method, lowest + shares[round] * (dense - lowest));
+        assert_blocks_meet(&f, f.context.goal_energy);
+        assert_nothing_came_back(&f, before);
+        assert_zeros_are_exact(&f);
+        assert_true(wtl_mask_net_is_4x1(f.net));
+        train_a_little(&f, (unsigned)round);
+        set_blocks(&f);
+    }
+    tear_down(&f);
+}
+
+static void every_method_leaves_whole_blocks_as_near_the_goal_as_they_allow(void **state)
+{
+    (void)state;
+    for (int i = 0; i < SIMPLE; i++) {
+        check_rounds_of_blocks(simple_names[i]);
+    }
+    check_rounds_of_blocks("magnitude-sensitivity");
 }
 
 /* ---- allocations ---- */
@@ -890,6 +1058,10 @@ int main(void)
         WTL_TEST(goals_are_met_as_near_as_whole_weights_allow),
         WTL_TEST(uniform_densities_are_equal),
         WTL_TEST(a_kept_zero_stays_before_a_pruned_one),
+        WTL_TEST(a_layer_keeps_one_block_at_least),
+        WTL_TEST(global_has_one_threshold_for_blocks),
+        WTL_TEST(uniform_keeps_one_density_of_blocks),
+        WTL_TEST(every_method_leaves_whole_blocks_as_near_the_goal_as_they_allow),
         WTL_TEST(any_allocation_is_held_to_goal_and_limits),
         WTL_TEST(random_choice_does_not_depend_on_the_rounds_but_on_the_seed),
         WTL_TEST(random_choice_takes_up_any_mask),

@@ -39,7 +39,7 @@ static int roll(dice *d, int low, int high)
 static wtl_dense random_sizes(dice *d)
 {
     wtl_dense t = {.n = roll(d, 1, 24), .k = roll(d, 1, 30), .d = roll(d, 1, 90)};
-    switch (roll(d, 0, 11)) {
+    switch (roll(d, 0, 31)) {
     case 0:
         t.n = roll(d, 60, 300);
         break;

@@ -97,7 +97,8 @@ static wtl_prune_options other_than_default(void)
         .augment = "cifar",
         .recalibration = 9,
         .search_images = 333,
-        .how = {.reconstruct = {.overshoot = 0.07,
+        .how = {.granularity = WTL_GRANULARITY_4X1,
+                .reconstruct = {.overshoot = 0.07,
                                 .restore_step = 5,
                                 .restore_losses = true,
                                 .ridge = 0.25},
@@ -193,6 +194,7 @@ static void assert_same_method(const wtl_prune_options *a, const wtl_prune_optio
     assert_int_equal(m->reconstruct.restore_step, n->reconstruct.restore_step);
     assert_int_equal(m->reconstruct.restore_losses, n->reconstruct.restore_losses);
     assert_close(m->reconstruct.ridge, n->reconstruct.ridge, 0.0);
+    assert_int_equal(m->granularity, n->granularity);
     assert_int_equal(m->images, n->images);
     assert_int_equal(m->positions, n->positions);
     assert_int_equal(m->allocation, n->allocation);
@@ -245,6 +247,8 @@ static void what_is_wrong_is_named_and_nothing_changes(void **state)
         {"{\"metric\":\"top2\"}", "config.json: metric: must be one of top1 top5"},
         {"{\"optimizer\":{\"kind\":\"adamw\"}}",
          "config.json: optimizer.kind: must be one of sgd nesterov adam"},
+        {"{\"how\":{\"granularity\":\"2x1\"}}",
+         "config.json: how.granularity: must be one of weight 4x1"},
         {"{\"how\":{\"allocation\":\"fair\"}}",
          "config.json: how.allocation: must be one of least-error equal-error by-energy"},
         {"{\"how\":{\"restore_step\":65}}",

@@ -1,12 +1,14 @@
 #include "tiny_run.h"
 #include "wtl_test.h"
 
+#include "prune/run/session.h"
 #include "wattle/checkpoint.h"
 #include "wattle/evaluate.h"
 #include "wattle/file.h"
 #include "wattle/mask.h"
 #include "wattle/memory.h"
 #include "wattle/prune.h"
+#include "wattle/sense.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -31,6 +33,22 @@ static const char branched_net[] =
     "d = dense rj out=classes\n"
     "p = softmax d\n";
 
+/* Every kind that is pruned; filters of a group: 5, 10 (depthwise), 6, 4. No relu: the zeros of
+ * so few activations would jump. */
+static const char kinds_net[] =
+    "net kinds\n"
+    "classes 4\n"
+    "input data 1x6x6\n"
+    "preprocess order=rgb resize=none scale=0.004 mean=0.5 std=0.3\n"
+    "s = conv data out=2 kernel=3 pad=1\n"
+    "a = conv s out=10 kernel=3 pad=1 groups=2 bias=no\n"
+    "ba = batchnorm a\n"
+    "w = depthwise ba kernel=3 pad=1\n"
+    "m = maxpool w kernel=2 stride=2\n"
+    "u = deconv m out=6 kernel=2 stride=2\n"
+    "d = dense u out=classes\n"
+    "p = softmax d\n";
+
 static wtl_prune_options tiny_options(const char *method)
 {
     static bool written;
@@ -38,6 +56,7 @@ static wtl_prune_options tiny_options(const char *method)
         wtl_tiny_data("data");
         wtl_tiny_train("dense", wtl_tiny_net);
         wtl_tiny_train("branched", branched_net);
+        wtl_tiny_train("kinds", kinds_net);
         wtl_tiny_checkpoint("masked.wtl", wtl_tiny_net, 1, 200);
         written = true;
     }
@@ -350,6 +369,193 @@ static void what_makes_no_sense_is_refused_and_nothing_written(void **state)
     }
 }
 
+/* ---- blocks ---- */
+
+static wtl_prune_options block_options(const char *method)
+{
+    wtl_prune_options o = tiny_options(method);
+    snprintf(o.checkpoint, sizeof o.checkpoint, "%s", wtl_tiny_path("kinds", "ckpt/last.wtl"));
+    o.how.granularity = WTL_GRANULARITY_4X1;
+    o.target_energy = wtl_tiny_above_floor(&o, 0.4);
+    return o;
+}
+
+/* ckpt/pruned.wtl of a run: its masks, by the zeros of its weights and as of masks.npz. */
+static void assert_blocks(const char *run)
+{
+    wtl_checkpoint *checkpoint;
+    wtl_net *net;
+    const wtl_net_options plan = {.batch = 1};
+    assert_ok(wtl_checkpoint_read(&checkpoint, wtl_tiny_path(run, "ckpt/pruned.wtl"), NULL));
+    assert_ok(wtl_net_create(&net, wtl_checkpoint_net(checkpoint), &plan, NULL));
+    assert_ok(wtl_checkpoint_fill_net(checkpoint, net, NULL));
+    assert_true(wtl_mask_net_is_4x1(net));
+    assert_ok(wtl_mask_load(net, wtl_tiny_path(run, "masks.npz"), NULL));
+    assert_true(wtl_mask_net_is_4x1(net));
+    const json_t *pruned = wtl_checkpoint_meta(checkpoint, "pruned");
+    assert_string_equal(json_string_value(json_object_get(pruned, "granularity")), "4x1");
+    wtl_net_free(net);
+    wtl_checkpoint_free(checkpoint);
+}
+
+static void every_method_prunes_in_blocks_to_the_end(void **state)
+{
+    (void)state;
+    for (int m = 0; wtl_method_at(m); m++) {
+        wtl_prune_options o = block_options(wtl_method_at(m)->name);
+        wtl_prune_result r;
+        char run[64];
+        snprintf(run, sizeof run, "blocks-%d", m);
+        assert_ok(go(run, &o, false, NULL, &r, NULL));
+        assert_true(r.met);
+        assert_true(r.energy <= 1.01 * o.target_energy && r.energy >= 0.97 * o.target_energy);
+        assert_blocks(run);
+    }
+}
+
+static void a_run_in_blocks_that_was_stopped_goes_on_to_the_same_bytes(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        wtl_prune_options o = block_options(i ? "energy-aware" : "magnitude-sensitivity");
+        watch w = {.polls = 0};
+        const char *whole = i ? "blocks-whole-1" : "blocks-whole-0";
+        const char *cut = i ? "blocks-cut-1" : "blocks-cut-0";
+        assert_ok(go(whole, &o, false, &w, NULL, NULL));
+        watch stopped = {.stop_at = 2 * w.polls / 3};
+        assert_int_equal(go(cut, &o, false, &stopped, NULL, NULL), WTL_E_STOPPED);
+        assert_ok(go(cut, NULL, true, NULL, NULL, NULL));
+        wtl_tiny_assert_same_file(whole, cut, "ckpt/pruned.wtl");
+        wtl_tiny_assert_same_file(whole, cut, "masks.npz");
+        assert_blocks(cut);
+    }
+}
+
+enum { KINDS = 5, LEVELS = KINDS * WTL_SENSE_LEVELS };
+
+/* s.net := what magnitude-sensitivity leaves with a scan of that granularity. */
+static void prune_by_scan(wtl_session *s, const wtl_prune_options *o, wtl_granularity scan)
+{
+    static const wtl_prune_hooks none;
+    double lost[LEVELS];
+    wtl_param *params[KINDS];
+    wtl_energy_now energy;
+    wtl_sense sense;
+    wtl_prune_options resolved = *o;
+    const wtl_sense_options how = {.granularity = scan};
+    assert_ok(wtl_prune_resolve(&resolved, NULL));
+    assert_ok(wtl_session_open(s, &resolved, resolved.checkpoint, &none, NULL));
+    assert_ok(wtl_session_measure(s, false, &energy, NULL));
+    assert_int_equal(s->layer_count, KINDS);
+    for (int i = 0; i < KINDS; i++) {
+        params[i] = wtl_net_find_param(s->probe, s->layers[i].param->name);
+    }
+    assert_ok(wtl_sense_scan(&sense, s->probe, params, KINDS, &s->search, &how, NULL));
+    for (int i = 0; i < LEVELS; i++) {
+        lost[i] = sense.rows[i - i % WTL_SENSE_LEVELS].top1 - sense.rows[i].top1;
+    }
+    const wtl_method_context context = {.net = s->net,
+                                        .pricing = s->pricing,
+                                        .layers = s->layers,
+                                        .goal_energy = o->target_energy * energy.search,
+                                        .options = &s->options.how,
+                                        .sensitivity = lost};
+    assert_ok(s->method->prune(&context, NULL));
+    wtl_sense_clear(&sense);
+}
+
+static void the_scan_of_a_run_goes_by_its_blocks(void **state)
+{
+    (void)state;
+    wtl_prune_options o = block_options("magnitude-sensitivity");
+    o.rounds = 1;
+    o.epochs = o.final_epochs = 0;
+    assert_ok(go("blocks-scan", &o, false, NULL, NULL, NULL));
+    for (int scan = WTL_GRANULARITY_WEIGHT; scan <= WTL_GRANULARITY_4X1; scan++) {
+        wtl_session s = {.rounds = 0};
+        bool same = true;
+        prune_by_scan(&s, &o, (wtl_granularity)scan);
+        float *masks[KINDS];
+        for (int i = 0; i < KINDS; i++) { /* the run's take their place */
+            masks[i] = s.layers[i].param->mask;
+            s.layers[i].param->mask = NULL;
+        }
+        assert_ok(wtl_mask_load(s.net, wtl_tiny_path("blocks-scan", "masks.npz"), NULL));
+        for (int i = 0; i < KINDS; i++) {
+            const wtl_param *param = s.layers[i].param;
+            for (size_t k = 0; k < param->count; k++) {
+                bool kept = !masks[i] || masks[i][k] != 0.0f;
+                same = same && kept == wtl_mask_keeps(param, k);
+            }
+            wtl_free(masks[i]);
+        }
+        assert_int_equal(same, scan == WTL_GRANULARITY_4X1);
+        wtl_session_close(&s);
+    }
+}
+
+static void replace_in_config(const char *run, const char *was, const char *is)
+{
+    char path[512];
+    json_error_t why;
+    snprintf(path, sizeof path, "%s", wtl_tiny_path(run, "config.json"));
+    json_t *config = json_load_file(path, 0, &why);
+    json_t *how = json_object_get(config, "how");
+    assert_string_equal(json_string_value(json_object_get(how, "granularity")), was);
+    assert_int_equal(json_object_set_new(how, "granularity", json_string(is)), 0);
+    assert_int_equal(json_dump_file(config, path, 0), 0);
+    json_decref(config);
+}
+
+static void a_run_is_not_resumed_with_another_granularity(void **state)
+{
+    (void)state;
+    wtl_prune_options o = block_options("magnitude-global");
+    wtl_error err;
+    char want[512];
+    assert_ok(go("blocks-own", &o, false, NULL, NULL, NULL));
+    assert_ok(go("blocks-own", &o, true, NULL, NULL, NULL)); /* the same */
+    replace_in_config("blocks-own", "4x1", "weight");
+    snprintf(want, sizeof want,
+             "%s: the run began with granularity 'weight', it cannot go on with '4x1'",
+             wtl_tiny_path("blocks-own", "config.json"));
+    assert_fails(go("blocks-own", &o, true, NULL, NULL, &err), WTL_E_ARG, &err, want);
+    snprintf(want, sizeof want,
+             "%s: the run began with granularity '4x1', it cannot go on with 'weight'",
+             wtl_tiny_path("blocks-own", "ckpt/last.wtl"));
+    assert_fails(go("blocks-own", NULL, true, NULL, NULL, &err), WTL_E_ARG, &err, want);
+}
+
+static void single_weights_that_are_pruned_are_no_blocks(void **state)
+{
+    (void)state;
+    wtl_prune_options o = tiny_options("random");
+    wtl_error err;
+    snprintf(o.checkpoint, sizeof o.checkpoint, "%s", wtl_test_path("masked.wtl"));
+    o.how.granularity = WTL_GRANULARITY_4X1;
+    o.target_energy = 0.9;
+    assert_int_equal(go("no-blocks", &o, false, NULL, NULL, &err), WTL_E_ARG);
+    assert_non_null(strstr(err.text, ".weight: its weights were pruned one by one"));
+    assert_false(wtl_folder_exists(wtl_test_path("no-blocks")));
+}
+
+static void limits_and_a_harder_goal_hold_in_blocks(void **state)
+{
+    (void)state;
+    wtl_prune_options o = block_options("energy-aware"), harder;
+    wtl_prune_result r;
+    o.limits[0] = (wtl_prune_limit){.layer = "d", .least_density = 1.0};
+    o.limits[1] = (wtl_prune_limit){.layer = "a", .least_density = 0.51};
+    o.limit_count = 2;
+    o.target_energy = wtl_tiny_above_floor(&o, 0.5);
+    assert_ok(go("blocks-limits", &o, false, NULL, &r, NULL));
+    harder = o;
+    harder.target_energy = wtl_tiny_above_floor(&o, 0.2);
+    assert_ok(go("blocks-limits", &harder, true, NULL, &r, NULL));
+    assert_true(r.met);
+    assert_blocks("blocks-limits");
+}
+
 /* ---- options ---- */
 
 static void options_survive_json(void **state)
@@ -401,6 +607,12 @@ int main(void)
         WTL_TEST(a_pruned_net_is_pruned_further),
         WTL_TEST(a_finished_run_goes_on_to_a_harder_goal),
         WTL_TEST(what_makes_no_sense_is_refused_and_nothing_written),
+        WTL_TEST(every_method_prunes_in_blocks_to_the_end),
+        WTL_TEST(a_run_in_blocks_that_was_stopped_goes_on_to_the_same_bytes),
+        WTL_TEST(the_scan_of_a_run_goes_by_its_blocks),
+        WTL_TEST(a_run_is_not_resumed_with_another_granularity),
+        WTL_TEST(single_weights_that_are_pruned_are_no_blocks),
+        WTL_TEST(limits_and_a_harder_goal_hold_in_blocks),
         WTL_TEST(options_survive_json),
     };
     return WTL_RUN("prune run", tests);

@@ -182,15 +182,35 @@ static double solve_explicitly(const sample_layer *s, const float *a, const floa
     return rank < size ? (double)INFINITY : singular[0] / singular[size - 1];
 }
 
-/* Remove and restore, from scratch at every step. */
+/* Remove and restore, from scratch at every step. What goes is weight j of every filter of a
+ * band: of one filter, or of four of a group (a layer of one filter a group is one group), or of
+ * those that a group's end leaves. */
 typedef struct literal {
     const sample_layer *s;
     float w[MOST_WEIGHTS], mask[MOST_WEIGHTS];
-    bool aside[MOST_WEIGHTS], removed[MOST_WEIGHTS];
+    bool aside[MOST_WEIGHTS], removed[MOST_WEIGHTS]; /* by band; by weight */
+    int height;                                      /* filters of a band */
     int step;
     const float *scale;
     bool losses;
+    int first[MOST_WEIGHTS], end[MOST_WEIGHTS], bands;
 } literal;
+
+static void cut_into_bands(literal *l)
+{
+    int each = l->s->filters == 1 ? l->s->k : l->s->filters;
+    for (int k = 0; k < l->s->k; k++) {
+        if (k % each % l->height == 0) {
+            l->first[l->bands++] = k;
+        }
+        l->end[l->bands - 1] = k + 1;
+    }
+}
+
+static int size_of(const literal *l, int b)
+{
+    return l->end[b] - l->first[b];
+}
 
 static double l1_with(const literal *l, int k, int j, double a)
 {
@@ -201,62 +221,129 @@ static double l1_with(const literal *l, int k, int j, double a)
     return sum;
 }
 
+static double scale_of(const literal *l, int k)
+{
+    return l->scale ? (double)l->scale[k] : 1.0;
+}
+
+static double norm_of_block(const literal *l, int b, int j)
+{
+    double sum = 0.0;
+    for (int k = l->first[b]; k < l->end[b]; k++) {
+        sum += pow((double)l->w[k * l->s->m + j], 2.0);
+    }
+    return sqrt(sum);
+}
+
+static void set_block(literal *l, int b, int j, bool back)
+{
+    for (int k = l->first[b]; k < l->end[b]; k++) {
+        int at = k * l->s->m + j;
+        l->mask[at] = back ? 1.0f : 0.0f;
+        l->w[at] = back ? l->s->weights[at] : 0.0f;
+        l->removed[at] = !back;
+    }
+}
+
 static void literal_remove(literal *l, int each)
 {
     int m = l->s->m;
-    for (int k = 0; k < l->s->k; k++) {
-        while (count(l->mask + k * m, m) > (size_t)each) {
+    for (int b = 0; b < l->bands; b++) {
+        int row = l->first[b] * m;
+        while (count(l->mask + row, m) > (size_t)each) {
             int least = -1;
-            for (int j = k * m; j < k * m + m; j++) {
-                if (l->mask[j] != 0.0f && (least < 0 || fabsf(l->w[j]) <= fabsf(l->w[least]))) {
+            for (int j = 0; j < m; j++) {
+                if (l->mask[row + j] != 0.0f &&
+                    (least < 0 || norm_of_block(l, b, j) <= norm_of_block(l, b, least))) {
                     least = j;
                 }
             }
-            l->mask[least] = l->w[least] = 0.0f;
-            l->removed[least] = true;
+            set_block(l, b, least, false);
         }
     }
 }
 
-static int literal_worst(const literal *l, bool all)
+/* Whether blocks that are kept (or removed), less one of `size` (or none), have `weights`. */
+static bool add_up(const literal *l, bool removed, int size, int weights)
+{
+    int whole = 0, rest = 0, rest_size = 1;
+    for (int b = 0; b < l->bands; b++) {
+        for (int j = 0; j < l->s->m; j++) {
+            int at = l->first[b] * l->s->m + j;
+            bool there = removed ? l->removed[at] : l->mask[at] != 0.0f;
+            whole += there && size_of(l, b) == l->height;
+            rest += there && size_of(l, b) < l->height;
+        }
+        rest_size = size_of(l, b) < l->height ? size_of(l, b) : rest_size;
+    }
+    whole -= size == l->height;
+    rest -= size > 0 && size < l->height;
+    for (int i = 0; i <= rest && whole >= 0; i++) {
+        int left = weights - size - i * rest_size;
+        if (left >= 0 && left % l->height == 0 && left / l->height <= whole) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int still_wanted(const literal *l, size_t keep)
+{
+    return (int)keep - (int)count(l->mask, l->s->k * l->s->m);
+}
+
+static int literal_worst(const literal *l, bool all, int wanted)
 {
     int worst = -1, m = l->s->m;
     double worst_norm = 0.0;
-    for (int k = 0; k < l->s->k; k++) {
+    for (int b = 0; b < l->bands; b++) {
         bool some = false;
+        double norm = 0.0;
         for (int j = 0; j < m; j++) {
-            some = some || l->removed[k * m + j];
+            some = some || l->removed[l->first[b] * m + j];
         }
-        if (!some || (l->aside[k] && !all)) {
+        if (!some || (l->aside[b] && !all) || !add_up(l, true, size_of(l, b), wanted)) {
             continue;
         }
-        double norm = l1_with(l, k, -1, 0.0) * (l->scale ? (double)l->scale[k] : 1.0);
+        for (int k = l->first[b]; k < l->end[b]; k++) {
+            norm += l1_with(l, k, -1, 0.0) * scale_of(l, k) / size_of(l, b);
+        }
         if (worst < 0 || norm > worst_norm) {
-            worst = k;
+            worst = b;
             worst_norm = norm;
         }
     }
     return worst;
 }
 
+static double literal_gain(const literal *l, int b, int j)
+{
+    double gain = 0.0;
+    for (int k = l->first[b]; k < l->end[b]; k++) {
+        gain += scale_of(l, k) * (l1_with(l, k, -1, 0.0) -
+                                  l1_with(l, k, j, (double)l->s->weights[k * l->s->m + j]));
+    }
+    return gain;
+}
+
 static void literal_restore(literal *l, size_t keep)
 {
     int m = l->s->m;
     bool all = l->losses;
-    while (count(l->mask, l->s->k * m) < keep) {
-        int k = literal_worst(l, all);
-        if (k < 0) {
+    while (still_wanted(l, keep) > 0) {
+        int b = literal_worst(l, all, still_wanted(l, keep));
+        if (b < 0) {
             all = true;
             continue;
         }
-        double gain[MOST_WIDTH] = {0}, norm = l1_with(l, k, -1, 0.0);
+        double gain[MOST_WIDTH] = {0};
         for (int j = 0; j < m; j++) { /* gains of one step are of one residual */
-            gain[j] = l->removed[k * m + j]
-                          ? norm - l1_with(l, k, j, (double)l->s->weights[k * m + j])
-                          : -(double)INFINITY;
+            gain[j] =
+                l->removed[l->first[b] * m + j] ? literal_gain(l, b, j) : -(double)INFINITY;
         }
-        l->aside[k] = true;
-        for (int g = 0; g < l->step && count(l->mask, l->s->k * m) < keep; g++) {
+        l->aside[b] = true;
+        for (int g = 0; g < l->step && add_up(l, true, size_of(l, b), still_wanted(l, keep));
+             g++) {
             int best = 0;
             for (int j = 1; j < m; j++) {
                 best = gain[j] > gain[best] ? j : best;
@@ -265,25 +352,42 @@ static void literal_restore(literal *l, size_t keep)
                 break;
             }
             gain[best] = -(double)INFINITY;
-            best += k * m;
-            l->mask[best] = 1.0f;
-            l->w[best] = l->s->weights[best];
-            l->removed[best] = false;
-            l->aside[k] = false;
+            set_block(l, b, best, true);
+            l->aside[b] = false;
         }
     }
 }
 
-static void choose_literally(literal *l, const sample_layer *s, size_t keep, double overshoot)
+/* Whether, with `each` blocks in every band, the removed ones can make up the rest. */
+static bool can_be_made_up(const literal *l, int each, size_t keep)
+{
+    static literal trial;
+    trial = *l;
+    literal_remove(&trial, each);
+    return still_wanted(&trial, keep) >= 0 &&
+           add_up(&trial, true, 0, still_wanted(&trial, keep));
+}
+
+/* Returns how many weights are kept: `keep`, or fewer if whole blocks do not make it. */
+static size_t choose_literally(literal *l, const sample_layer *s, size_t keep, double overshoot)
 {
     int m = s->m, all = s->k * m;
     l->s = s;
     memcpy(l->w, s->weights, sizeof l->w);
     memcpy(l->mask, s->mask, sizeof l->mask);
+    cut_into_bands(l);
+    while (!add_up(l, false, 0, (int)keep)) {
+        keep--;
+    }
     double goal = (double)keep / all;
     double share = goal - (overshoot < goal / 2 ? overshoot : goal / 2);
-    literal_remove(l, (int)floor(share * m + 1e-9));
+    int each = (int)floor(share * m + 1e-9);
+    while (!can_be_made_up(l, each, keep)) {
+        each--;
+    }
+    literal_remove(l, each);
     literal_restore(l, keep);
+    return keep;
 }
 
 /* ---- tests ---- */
@@ -292,14 +396,17 @@ static void cholesky_and_svd_solve_what_they_should(void **state)
 {
     (void)state;
     double a[9] = {4, 2, 0, NAN, 5, 3, NAN, NAN, 6}, b[3] = {8, 21, 24}; /* x = 1 2 3 */
-    a[3] = a[6] = a[7] = 99; /* the lower triangle is not read */
-    assert_true(wtl_lapack_cholesky(3, a, b));
+    a[3] = a[6] = a[7] = 99;        /* the lower triangle is not read */
+    double other[3] = {16, 42, 48}; /* twice that */
+    assert_true(wtl_lapack_cholesky(3, a));
+    wtl_lapack_solve(3, a, b);
+    wtl_lapack_solve(3, a, other);
     for (int i = 0; i < 3; i++) {
         assert_close(b[i], i + 1, 1e-14);
+        assert_close(other[i], 2 * (i + 1), 1e-14);
     }
-    double indefinite[4] = {1, 2, 0, 1}, c[2] = {3, 3};
-    assert_false(wtl_lapack_cholesky(2, indefinite, c));
-    assert_true(c[0] == 3 && c[1] == 3);
+    double indefinite[4] = {1, 2, 0, 1};
+    assert_false(wtl_lapack_cholesky(2, indefinite));
     double singular[4] = {1, 1, 99, 1}, d[2] = {4, 4}; /* x + y = 4: the shortest is 2 2 */
     assert_ok(wtl_lapack_svd(2, singular, d));
     assert_close(d[0], 2, 1e-14);
@@ -355,9 +462,25 @@ static void least_squares_equals_an_svd_of_the_explicit_system(void **state)
     assert_true(compared > LAYERS);
 }
 
-static void removing_and_restoring_follow_the_literal_algorithm(void **state)
+/* Some weights were pruned before: blocks of them. */
+static void prune_some(sample_layer *s, literal *l, wtl_rng *rng)
 {
-    (void)state;
+    l->s = s;
+    l->bands = 0;
+    cut_into_bands(l);
+    for (int i = 0; i < l->bands * s->m; i++) {
+        bool keeps = draw(rng, 0, 4) != 0;
+        for (int k = l->first[i / s->m]; k < l->end[i / s->m]; k++) {
+            int at = k * s->m + i % s->m;
+            s->mask[at] = keeps ? 1.0f : 0.0f;
+            s->weights[at] = keeps ? s->weights[at] : 0.0f;
+        }
+    }
+    l->bands = 0;
+}
+
+static void follow_the_literal_algorithm(wtl_granularity granularity)
+{
     for (unsigned seed = 1; seed <= LAYERS; seed++) {
         sample_layer s;
         static literal l;
@@ -368,20 +491,21 @@ static void removing_and_restoring_follow_the_literal_algorithm(void **state)
         for (int k = 0; k < 16; k++) {
             scale[k] = 0.5f + wtl_rng_uniform(&rng);
         }
-        for (int i = 0; i < s.k * s.m && seed % 4 == 0; i++) { /* some are pruned before */
-            s.mask[i] = draw(&rng, 0, 4) ? 1.0f : 0.0f;
-            s.weights[i] = s.mask[i] != 0.0f ? s.weights[i] : 0.0f;
+        l.height = granularity == WTL_GRANULARITY_4X1 ? 4 : 1;
+        if (seed % 4 == 0) {
+            prune_some(&s, &l, &rng);
         }
         size_t keep = (size_t)draw(&rng, 0, (int)count(s.mask, s.k * s.m));
         l.step = seed % 3 == 0 ? 3 : seed % 5 == 0 ? 1 : 2;
         l.losses = seed % 7 == 0;
         l.scale = seed % 2 ? scale : NULL;
         double overshoot = seed % 3 == 1 ? 0.3 : 0.05;
-        choose_literally(&l, &s, keep, overshoot);
+        size_t stays = choose_literally(&l, &s, keep, overshoot);
 
         memcpy(w, s.weights, sizeof w);
         memcpy(mask, s.mask, sizeof mask);
-        const wtl_reconstruct_options options = {.overshoot = seed % 3 == 1 ? 0.3 : 0.0,
+        const wtl_reconstruct_options options = {.granularity = granularity,
+                                                 .overshoot = seed % 3 == 1 ? 0.3 : 0.0,
                                                  .restore_step = l.step == 2 ? 0 : l.step,
                                                  .restore_losses = l.losses,
                                                  .filter_scale = l.scale,
@@ -390,9 +514,10 @@ static void removing_and_restoring_follow_the_literal_algorithm(void **state)
         assert_ok(wtl_reconstruct_select(s.moments, w, mask, keep, &options, &report, NULL));
         assert_memory_equal(mask, l.mask, (size_t)(s.k * s.m) * sizeof *mask);
         assert_memory_equal(w, l.w, (size_t)(s.k * s.m) * sizeof *w);
-        assert_int_equal(report.kept, keep);
+        assert_int_equal(report.kept, stays);
+        assert_true(granularity == WTL_GRANULARITY_WEIGHT ? stays == keep : stays + 4 > keep);
         assert_int_equal(report.weights, s.k * s.m);
-        assert_int_equal(report.removed - report.restored, count(s.mask, s.k * s.m) - keep);
+        assert_int_equal(report.removed - report.restored, count(s.mask, s.k * s.m) - stays);
 
         /* All three steps: the weights of the definition, too. */
         memcpy(w, s.weights, sizeof w);
@@ -407,6 +532,112 @@ static void removing_and_restoring_follow_the_literal_algorithm(void **state)
             }
         }
         assert_true(report.after.l2 <= report.restoral.l2 + 1e-6 * report.target.l2);
+        wtl_moments_free(s.moments);
+    }
+}
+
+static void removing_and_restoring_follow_the_literal_algorithm(void **state)
+{
+    (void)state;
+    follow_the_literal_algorithm(WTL_GRANULARITY_WEIGHT);
+}
+
+static void blocks_are_removed_and_restored_by_it_too(void **state)
+{
+    (void)state;
+    follow_the_literal_algorithm(WTL_GRANULARITY_4X1);
+}
+
+/* One row, x = (1,1,1); y is 3.5 four times. Blocks are columns, of norms 8, 6 and 8.06; their
+ * returns take 3 - 4 + 3 - 4, 4 * 3 and -3.5 + 2.5 - 3.5 + 2.5 off the four errors. */
+static void the_block_comes_back_that_helps_four_filters_most(void **state)
+{
+    (void)state;
+    const wtl_layer_def layer = {
+        .name = layer_name, .kind = WTL_LAYER_DENSE, .as.dense = {.out = 4}};
+    const wtl_moments_options options = {
+        .images = 1, .form = WTL_MOMENTS_DUAL, .keep_samples = true};
+    const wtl_reconstruct_options blocks = {.granularity = WTL_GRANULARITY_4X1};
+    static const float x[3] = {1, 1, 1}, want[12] = {0, 1, 0, 0, 1, 0, 0, 1, 0, 0, 1, 0};
+    float w[12] = {4, 3, -3.5f, -4, 3, 4.5f, 4, 3, -3.5f, -4, 3, 4.5f}, mask[12];
+    wtl_moments *mo;
+    wtl_reconstruct_report report;
+    wtl_error err;
+    for (int i = 0; i < 12; i++) {
+        mask[i] = 1.0f;
+    }
+    assert_ok(wtl_moments_create(&mo, &layer, (wtl_shape){3, 1, 1}, &options, NULL));
+    assert_ok(wtl_moments_add_inputs(mo, 1, x, x, w, NULL));
+    assert_ok(wtl_reconstruct_select(mo, w, mask, 5, &blocks, &report, NULL));
+    assert_memory_equal(mask, want, sizeof want);
+    assert_int_equal(report.kept, 4); /* 5 are no whole blocks */
+    assert_int_equal(report.removed, 12);
+    assert_int_equal(report.restored, 4);
+    assert_close(report.target.l1, 14, 1e-6);
+    assert_close(report.removal.l1, 14, 1e-6);
+    assert_close(report.restoral.l1, 2, 1e-6);
+    mask[0] = 1.0f;
+    assert_fails(wtl_reconstruct_select(mo, w, mask, 4, &blocks, NULL, &err), WTL_E_ARG, &err,
+                 "reconstruct: the mask is not of whole 4x1 blocks");
+    wtl_moments_free(mo);
+}
+
+/* A matrix that filters share changes no bit: alone, every filter has one of its own. */
+/* Seven filters, 4 + 3. 36 weights of 70 are 5 blocks in both bands and one weight, which no block
+ * makes up: 4 in both, and two blocks of 4 come back. */
+static void more_is_removed_where_blocks_cannot_make_up_the_rest(void **state)
+{
+    (void)state;
+    enum { K = 7, M = 10, N = 20 };
+    const wtl_layer_def layer = {
+        .name = layer_name, .kind = WTL_LAYER_DENSE, .as.dense = {.out = K}};
+    const wtl_moments_options options = {
+        .images = N, .form = WTL_MOMENTS_DUAL, .keep_samples = true};
+    const wtl_reconstruct_options blocks = {.granularity = WTL_GRANULARITY_4X1,
+                                            .overshoot = -1.0};
+    float x[N * M], w[K * M], mask[K * M];
+    wtl_moments *mo;
+    wtl_reconstruct_report report;
+    wtl_fill_random(x, N * M, 1);
+    wtl_fill_random(w, K * M, 2);
+    for (int i = 0; i < K * M; i++) {
+        mask[i] = 1.0f;
+    }
+    assert_ok(wtl_moments_create(&mo, &layer, (wtl_shape){M, 1, 1}, &options, NULL));
+    assert_ok(wtl_moments_add_inputs(mo, N, x, x, w, NULL));
+    assert_ok(wtl_reconstruct_select(mo, w, mask, 36, &blocks, &report, NULL));
+    assert_int_equal(count(mask, K * M), 36);
+    assert_int_equal(count(mask, M), 6);
+    assert_int_equal(count(mask + 4 * M, M), 4);
+    assert_int_equal(report.removed, 42);
+    assert_int_equal(report.restored, 8);
+    wtl_moments_free(mo);
+}
+
+static void neighbours_of_one_pattern_are_fitted_as_if_alone(void **state)
+{
+    (void)state;
+    for (unsigned seed = 2; seed <= LAYERS; seed += 2) { /* even ones: other inputs */
+        sample_layer s;
+        float together[MOST_WEIGHTS], alone[MOST_WEIGHTS];
+        make_layer(&s, seed);
+        wtl_rng rng = wtl_rng_make(seed, WTL_RNG_TEST, 3, 0);
+        for (int j = 0; j < s.m; j++) {
+            float keeps = draw(&rng, 0, 3) ? 1.0f : 0.0f;
+            for (int k = 0; k < s.k; k++) {
+                s.mask[k * s.m + j] = keeps;
+            }
+        }
+        memcpy(together, s.weights, sizeof together);
+        assert_ok(wtl_reconstruct_fit(s.moments, together, s.mask, NULL, NULL, NULL));
+        for (int k = 0; k < s.k; k++) {
+            float mask[MOST_WEIGHTS] = {0};
+            memcpy(mask + k * s.m, s.mask + k * s.m, (size_t)s.m * sizeof *mask);
+            memcpy(alone, s.weights, sizeof alone);
+            assert_ok(wtl_reconstruct_fit(s.moments, alone, mask, NULL, NULL, NULL));
+            assert_memory_equal(together + k * s.m, alone + k * s.m,
+                                (size_t)s.m * sizeof *alone);
+        }
         wtl_moments_free(s.moments);
     }
 }
@@ -641,6 +872,10 @@ int main(void)
         WTL_TEST(one_weight_of_two_takes_the_value_worked_by_hand),
         WTL_TEST(least_squares_equals_an_svd_of_the_explicit_system),
         WTL_TEST(removing_and_restoring_follow_the_literal_algorithm),
+        WTL_TEST(blocks_are_removed_and_restored_by_it_too),
+        WTL_TEST(the_block_comes_back_that_helps_four_filters_most),
+        WTL_TEST(more_is_removed_where_blocks_cannot_make_up_the_rest),
+        WTL_TEST(neighbours_of_one_pattern_are_fitted_as_if_alone),
         WTL_TEST(keeping_every_weight_is_the_identity),
         WTL_TEST(primal_and_dual_forms_agree),
         WTL_TEST(threads_do_not_change_a_bit),

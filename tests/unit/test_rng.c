@@ -44,6 +44,24 @@ static void a_stream_is_its_blocks_in_order(void **state)
     }
 }
 
+static void many_blocks_at_once_are_the_same(void **state)
+{
+    (void)state;
+    static const size_t counts[] = {0, 1, 31, 32, 33, 64, 100};
+    const wtl_rng stream = wtl_rng_make(7, WTL_RNG_TEST, 3, 4);
+    for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++) {
+        uint32_t got[404], first = c % 2 ? 5 : UINT32_MAX - 7; /* the index wraps */
+        memset(got, 0xa5, sizeof got);
+        wtl_rng_blocks(&stream, first, counts[c], got);
+        for (uint32_t i = 0; i < counts[c]; i++) {
+            uint32_t want[4];
+            wtl_rng_block(&stream, first + i, want);
+            assert_memory_equal(got + 4 * i, want, sizeof want);
+        }
+        assert_int_equal(got[4 * counts[c]], 0xa5a5a5a5u);
+    }
+}
+
 /* Every bit of the name counts: streams that differ in one share no word in 16. */
 static void streams_with_other_names_differ(void **state)
 {
@@ -189,6 +207,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WTL_TEST(blocks_are_those_of_random123),
         WTL_TEST(a_stream_is_its_blocks_in_order),
+        WTL_TEST(many_blocks_at_once_are_the_same),
         WTL_TEST(streams_with_other_names_differ),
         WTL_TEST(neighbouring_streams_are_uncorrelated),
         WTL_TEST(uniform_values_fill_their_range_evenly),

@@ -145,6 +145,49 @@ static void judge(const fixture *f, double *top1, double *top5, double *loss)
     *top5 = 100.0 * among_five / IMAGES;
 }
 
+/* Filters of a layer, and whether they go in blocks of four (the last of fewer). */
+static const int filters[LAYERS] = {3, 8, 7};
+
+/* Of the blocks by norm, the largest first, those that stay when `kept` weights do: such as the
+ * rest can be made up of. Sizes are 4 and at most one other. */
+static void prune_blocks_slowly(float *value, int layer, int kept)
+{
+    int k = filters[layer], width = counts[layer] / k, bands = (k + 3) / 4, left = kept;
+    bool seen[128] = {false};
+    for (int turn = 0; turn < bands * width; turn++) {
+        int best = -1, size, later[5] = {0};
+        double most = -1.0;
+        for (int i = 0; i < bands * width; i++) {
+            double sum = 0.0;
+            int first = i / width * 4, end = first + 4 < k ? first + 4 : k;
+            for (int f = first; f < end; f++) {
+                sum += pow((double)value[f * width + i % width], 2.0);
+            }
+            later[end - first] += !seen[i];
+            if (!seen[i] && sqrt(sum) > most) {
+                most = sqrt(sum);
+                best = i;
+            }
+        }
+        seen[best] = true;
+        size = best / width * 4 + 4 < k ? 4 : k - best / width * 4;
+        later[size]--;
+        bool stays = false;
+        for (int whole = 0; whole <= later[4]; whole++) {
+            int rest = left - size - 4 * whole, other = k % 4;
+            stays = stays || rest == 0 ||
+                    (other && rest > 0 && rest % other == 0 && rest / other <= later[other]);
+        }
+        left -= stays ? size : 0;
+        for (int f = best / width * 4; f < best / width * 4 + size; f++) {
+            value[f * width + best % width] *= stays ? 1.0f : 0.0f;
+        }
+    }
+    assert_int_equal(left, 0);
+}
+
+static bool in_blocks; /* what assert_row() prunes by */
+
 /* All but the `kept` largest become 0: the smallest goes, again and again. */
 static void prune_slowly(float *value, int count, int kept)
 {
@@ -168,7 +211,11 @@ static void assert_row(fixture *f, const wtl_sense_row *row, int layer, int kept
     float old[128];
     double top1, top5, loss;
     memcpy(old, param->value, param->count * sizeof(float));
-    prune_slowly(param->value, counts[layer], kept);
+    if (in_blocks) {
+        prune_blocks_slowly(param->value, layer, kept);
+    } else {
+        prune_slowly(param->value, counts[layer], kept);
+    }
     judge(f, &top1, &top5, &loss);
     memcpy(param->value, old, param->count * sizeof(float));
     assert_string_equal(row->parameter, names[layer]);
@@ -204,6 +251,37 @@ static void levels_are_what_a_slow_evaluation_gives(void **state)
     }
     wtl_sense_clear(&sense);
     assert_null(sense.rows);
+    tear_down(&f);
+}
+
+static void blocks_of_four_filters_go_together_when_asked(void **state)
+{
+    (void)state;
+    /* The numbers above, down to what blocks of 3, of 4, and of 4 and 3 make. */
+    static const int kept[LAYERS][WTL_SENSE_LEVELS] = {
+        {54, 48, 42, 36, 30, 27, 21, 15, 9, 3},
+        {96, 84, 76, 64, 56, 48, 36, 28, 16, 8},
+        {56, 50, 45, 39, 34, 28, 22, 17, 11, 6},
+    };
+    const wtl_sense_options options = {.granularity = WTL_GRANULARITY_4X1};
+    fixture f;
+    wtl_sense sense;
+    wtl_error err;
+    set_up(&f);
+    assert_ok(wtl_sense_scan(&sense, f.net, f.params, LAYERS, &f.sample, &options, &err));
+    in_blocks = true;
+    for (int i = 0; i < sense.count; i++) {
+        int layer = i / WTL_SENSE_LEVELS, level = i % WTL_SENSE_LEVELS;
+        assert_row(&f, &sense.rows[i], layer, kept[layer][level]);
+    }
+    in_blocks = false;
+    wtl_sense_clear(&sense);
+    /* A mask of single weights is no start. */
+    assert_ok(wtl_mask_keep_top(&f.params[1], 1, 56, &err));
+    assert_fails(wtl_sense_scan(&sense, f.net, f.params, LAYERS, &f.sample, &options, &err),
+                 WTL_E_ARG, &err,
+                 "d.weight: its weights were pruned one by one, so they cannot be pruned in "
+                 "4x1 blocks: take the dense network, or the granularity weight");
     tear_down(&f);
 }
 
@@ -532,6 +610,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WTL_TEST(levels_are_what_a_slow_evaluation_gives),
+        WTL_TEST(blocks_of_four_filters_go_together_when_asked),
         WTL_TEST(sparsities_and_layers_are_those_asked_for_in_their_order),
         WTL_TEST(weights_and_masks_are_as_before),
         WTL_TEST(a_mask_that_is_there_stays_in_force),

@@ -128,7 +128,7 @@ static wtl_dense random_sizes(dice *d)
 {
     wtl_dense t = {
         .n = roll(d, 0, 2) ? roll(d, 1, 24) : 1, .k = roll(d, 1, 40), .d = roll(d, 1, 120)};
-    switch (roll(d, 0, 9)) {
+    switch (roll(d, 0, 19)) {
     case 0:
         t.n = roll(d, 40, 200);
         break;

@@ -3,6 +3,7 @@
  * kernels (conv_sparse.h), their GFLOP/s on non-zeros and the ratio of the dense time to it.
  *
  *   bench_sparse [-b BATCH] [-i avx2|avx512|plain] [-z ZEROS] [-v] [LAYER...]
+ *   bench_sparse -c FILE [-i ...]    measures the rates of wattle/kernel_costs.h into FILE
  *
  * The dense time is that of the direct kernels (conv_direct.h) on the same layer, measured in turn
  * with the sparse one. Times are processor time of the thread, medians of many.
@@ -13,6 +14,7 @@
 #include "models/kernels/native/sparse.h"
 #include "wattle/memory.h"
 #include "wattle/rng.h"
+#include "wattle/threads.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -200,7 +202,7 @@ static void bench_mask(const options *o, const layer *l, double zeros, bool quad
     if (o->verbose) {
         printf(" %s %d rows %d images %d channels, %zu KiB, estimate off by %.2f |",
                lay->flat ? "flat" : "lined", lay->rows, lay->images, lay->channels,
-               lay->panel_floats * 4 / 1024, seconds * 3.7e9 / r.packed->cycles);
+               lay->panel_floats * 4 / 1024, seconds / r.packed->seconds);
     }
     printf("\n");
     (void)fflush(stdout);
@@ -233,14 +235,41 @@ static wtl_isa isa_of(const char *name)
                                     : WTL_ISA_AVX512;
 }
 
+static double wall(void *context)
+{
+    struct timespec t;
+    (void)context;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Measure the rates of wattle/kernel_costs.h into a file. */
+static int calibrate(wtl_isa isa, const char *path)
+{
+    const wtl_clock clock = {wall, NULL};
+    wtl_kernel_costs costs;
+    wtl_error err;
+    if (wtl_kernel_costs_measure(&costs, isa, wtl_threads_available(), &clock, &err) !=
+            WTL_OK ||
+        wtl_kernel_costs_save(&costs, path, &err) != WTL_OK) {
+        fprintf(stderr, "bench_sparse: %s\n", err.text);
+        return 1;
+    }
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     options o = {.batch = 1, .zeros = -1};
     wtl_isa isa = WTL_ISA_BEST;
-    for (int option; (option = getopt(argc, argv, "b:i:z:v")) != -1;) {
+    const char *costs = NULL;
+    for (int option; (option = getopt(argc, argv, "b:c:i:z:v")) != -1;) {
         switch (option) {
         case 'b':
             o.batch = atoi(optarg) > 0 ? atoi(optarg) : 1;
+            break;
+        case 'c':
+            costs = optarg;
             break;
         case 'i':
             isa = isa_of(optarg);
@@ -254,6 +283,9 @@ int main(int argc, char **argv)
         default:
             return 2;
         }
+    }
+    if (costs) {
+        return calibrate(isa, costs);
     }
     o.native = wtl_native_of(isa);
     printf("| layer | images | zeros %% | where | form | ms | GFLOP/s | dense GFLOP/s | "

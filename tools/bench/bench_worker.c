@@ -117,13 +117,13 @@ static void plan_inference(worker *w, const wtl_netdef *def, int threads)
     if (!has_batchnorm(def)) {
         check(wtl_net_create(&w->net, def, &plan, &err), &err);
         wtl_net_init(w->net, SEED);
-        check(wtl_net_freeze(w->net, &err), &err);
+        check(wtl_net_freeze(w->net, NULL, &err), &err);
         return;
     }
     check(wtl_net_create(&whole, def, &one, &err), &err);
     wtl_net_init(whole, SEED);
     check(wtl_net_fold(&w->net, whole, &plan, &err), &err);
-    check(wtl_net_freeze(w->net, &err), &err);
+    check(wtl_net_freeze(w->net, NULL, &err), &err);
     wtl_net_free(whole);
 }
 

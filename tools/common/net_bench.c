@@ -129,7 +129,7 @@ static wtl_status make_run(bench_run *run, const wtl_subject *subject, wtl_error
         wtl_net_free(whole);
     }
     if (status != WTL_OK || !plan->training) {
-        return status == WTL_OK ? wtl_net_freeze(run->net, err) : status;
+        return status == WTL_OK ? wtl_net_freeze(run->net, NULL, err) : status;
     }
     const wtl_optimizer_options sgd = {.kind = WTL_OPTIMIZER_SGD,
                                        .momentum = 0.9,

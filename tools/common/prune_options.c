@@ -17,7 +17,8 @@ void wtl_prune_extra_begin(wtl_prune_extra *extra, const wtl_prune_options *opti
 {
     *extra = (wtl_prune_extra){.optimizer = (int)options->finetune.optimizer.kind,
                                .metric = (int)options->metric,
-                               .allocation = (int)options->how.allocation};
+                               .allocation = (int)options->how.allocation,
+                               .granularity = (int)options->how.granularity};
 }
 
 /* One of "LAYER" (which has density `density`) or "LAYER=D". */
@@ -66,6 +67,7 @@ int wtl_prune_extra_end(const wtl_prune_extra *extra, wtl_prune_options *options
     options->finetune.optimizer.kind = (wtl_optimizer_kind)extra->optimizer;
     options->metric = (wtl_prune_metric)extra->metric;
     options->how.allocation = (wtl_eap_allocation)extra->allocation;
+    options->how.granularity = (wtl_granularity)extra->granularity;
     options->threads = parsed->common.threads;
     options->seed = parsed->common.seed;
     int code = wtl_cli_check_augment(parsed, options->augment);

@@ -9,7 +9,7 @@
 
 /* What the table cannot write into wtl_prune_options itself. */
 typedef struct wtl_prune_extra {
-    int optimizer, metric, allocation; /* enums as the table wants them */
+    int optimizer, metric, allocation, granularity; /* enums as the table wants them */
     char keep[2048], exclude[2048];
 } wtl_prune_extra;
 
@@ -195,11 +195,22 @@ wtl_prune_hooks wtl_cli_prune_hooks(wtl_progress *progress);
     }
 
 #define WTL_PRUNE_METHOD_ROWS(T, o, x)                                                         \
+    {"granularity",                                                                            \
+     NULL,                                                                                     \
+     "NAME",                                                                                   \
+     "weight, or 4x1: four consecutive filters share one\npattern (default weight)",           \
+     "Method",                                                                                 \
+     WTL_OPTION_CHOICE,                                                                        \
+     0,                                                                                        \
+     WTL_AT(T, x.granularity),                                                                 \
+     0,                                                                                        \
+     0,                                                                                        \
+     wtl_granularity_words},                                                                   \
     {"search-images",                                                                          \
      NULL,                                                                                     \
      "N",                                                                                      \
      "training images on which zeros of activations are counted\n(default 512)",               \
-     "Method",                                                                                 \
+     NULL,                                                                                     \
      WTL_OPTION_INT,                                                                           \
      0,                                                                                        \
      WTL_AT(T, o.search_images),                                                               \
@@ -253,7 +264,7 @@ wtl_prune_hooks wtl_cli_prune_hooks(wtl_progress *progress);
         {"restore-step",                                                                       \
          NULL,                                                                                 \
          "G",                                                                                  \
-         "weights restored at once (energy-aware; default 2)",                                 \
+         "weights (blocks) restored at once (energy-aware; default 2)",                                 \
          NULL,                                                                                 \
          WTL_OPTION_INT,                                                                       \
          0,                                                                                    \

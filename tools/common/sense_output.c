@@ -31,8 +31,10 @@ static void print_heading(const wtl_sense_view *view)
 {
     printf("%s, judged on %d images of ", view->net, view->images);
     wtl_cli_print_text(stdout, view->data);
-    printf("\nTop-1 in percent when one layer is pruned by magnitude to a sparsity; nothing is "
-           "trained again.\n");
+    printf(
+        "\nTop-1 in percent when one layer is pruned by magnitude%s to a sparsity; nothing is "
+        "trained again.\n",
+        view->granularity == WTL_GRANULARITY_4X1 ? ", in 4x1 blocks," : "");
     if (view->weights.kept < view->weights.weights) {
         printf("%s of %s weights are pruned already and stay so.\n",
                wtl_cli_grouped(view->weights.weights - view->weights.kept),
@@ -92,8 +94,9 @@ json_t *wtl_sense_json(const wtl_sense_view *view)
     for (int i = 0; i < view->sense->count; i++) {
         (void)json_array_append_new(rows, row_json(&view->sense->rows[i]));
     }
-    return json_pack("{s:o, s:s, s:o, s:i, s:o}", "checkpoint",
-                     wtl_json_string(view->checkpoint), "net", view->net, "data",
+    return json_pack("{s:o, s:s, s:s, s:o, s:i, s:o}", "checkpoint",
+                     wtl_json_string(view->checkpoint), "granularity",
+                     wtl_granularity_words[view->granularity], "net", view->net, "data",
                      wtl_json_string(view->data), "images", view->images, "rows", rows);
 }
 

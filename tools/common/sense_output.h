@@ -9,6 +9,7 @@
 typedef struct wtl_sense_view {
     const wtl_sense *sense;
     const char *checkpoint, *net, *data;
+    wtl_granularity granularity;
     int images, layers;     /* each layer has sense->count / layers rows */
     wtl_mask_count weights; /* of the net as it came */
 } wtl_sense_view;

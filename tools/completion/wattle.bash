@@ -39,6 +39,7 @@ _wattle()
         --hw | --against-hw | --hw-show) words=$(_wattle_hardware "${COMP_WORDS[0]}") ;;
         --method | --methods | -m) words=$(_wattle_methods "${COMP_WORDS[0]}") ;;
         --allocation) words='least-error equal-error by-energy' ;;
+        --granularity) words='weight 4x1' ;;
         --metric) words='top1 top5' ;;
         --color) words='auto always never' ;;
         help) words='demo train eval infer info energy sense prune finetune compare report bench' ;;

@@ -99,12 +99,16 @@ WTL_API wtl_status wtl_net_copy_params(wtl_net *to, wtl_net *from,
 WTL_API wtl_status wtl_net_fold(wtl_net **out, wtl_net *net, const wtl_net_options *options,
                                 wtl_error *err) WTL_MUST_CHECK;
 
+struct wtl_kernel_costs; /* kernel_costs.h */
+
 /* Prepare an inference net for many runs with the weights it has now: each layer chooses its
- * kernel by them (zeros may pay) and lays them out for it. After a weight or bias was changed,
+ * kernel by them (zeros may pay: by `costs`, or with NULL by the defaults) and lays them out
+ * for it. After a weight or bias was changed,
  * call it again, or wtl_net_thaw(); until then runs may use the old values.
  *   WTL_E_ARG    the net was planned for training
  *   WTL_E_NOMEM  out of memory; the net runs as before */
-WTL_API wtl_status wtl_net_freeze(wtl_net *net, wtl_error *err) WTL_MUST_CHECK;
+WTL_API wtl_status wtl_net_freeze(wtl_net *net, const struct wtl_kernel_costs *costs,
+                                  wtl_error *err) WTL_MUST_CHECK;
 /* Back to weights that may change between runs. */
 WTL_API void wtl_net_thaw(wtl_net *net);
 

@@ -37,16 +37,18 @@ enum { MOST_IMAGES = 2, SIDE_FILTERS = 4, SIDE_VECS = 2, MOST_OUT = 4 };
 #define EACH_OUT(M)    M(1) M(2) M(3) M(4)
 #endif
 
+/* What is done at a time, so that it stays in a cache; measured. */
 enum {
-    FILTERS = 4,       /* of a tile of dot products: a vector `four` holds their sums */
-    LINE = 16,         /* floats of a cache line */
-    IMAGE_BLOCK = 128, /* side by side at a time: IMAGE_BLOCK * CHUNK floats fit the second */
-    CHUNK = 1024,      /* cache by half */
-    FILTER_BLOCK = 96, /* filters that pass over a chunk */
-    SUM_ROWS = 64,     /* rows that the gradients add at a time */
-    WEIGHTS_WIDE =
-        2048, /* columns of the weights' gradient: SUM_ROWS of them fit the second cache */
-    DATA_WIDE = 512 /* columns of w and dx: SUM_ROWS of both and the next fit it */
+    ALONE_FILTERS = 8,   /* of a single vector of images: enough sums to be under way at once */
+    FILTERS = 4,         /* of a tile of dot products: a vector `four` holds their sums */
+    LINE = 16,           /* floats of a cache line */
+    IMAGE_BLOCK = 128,   /* images side by side */
+    CHUNK = 1024,        /* d of theirs in the second cache */
+    FILTER_BLOCK = 96,   /* filters that pass over it */
+    WEIGHTS_ROWS = 128,  /* images that the weights' gradient adds */
+    WEIGHTS_WIDE = 2048, /* d of theirs */
+    DATA_ROWS = 96,      /* filters that the input's gradient adds */
+    DATA_WIDE = 512      /* d of theirs and of all images, in the second cache */
 };
 
 static long least(long a, long b)
@@ -182,7 +184,7 @@ typedef struct side {
 WTL_INLINE void side_tile(int filters, int vecs, const side *t)
 {
     const long width = vecs * LANES;
-    vec sum[SIDE_FILTERS][SIDE_VECS];
+    vec sum[ALONE_FILTERS][SIDE_VECS];
     WTL_UNROLL for (int f = 0; f < filters; f++)
     {
         WTL_UNROLL for (int v = 0; v < vecs; v++)
@@ -236,6 +238,10 @@ typedef void side_function(const side *t);
     }
 #define SIDE_NAME(vecs) {side_1_##vecs, side_most_##vecs},
 EACH_SIDE(SIDE)
+static void side_alone(const side *t)
+{
+    side_tile(ALONE_FILTERS, 1, t);
+}
 static side_function *const SIDES[][2] = {EACH_SIDE(SIDE_NAME)};
 
 /* Sums [filters, width of each tile] to y. */
@@ -263,10 +269,11 @@ static void side_block(const wtl_dense *l, int images, int filters, const float 
 {
     float sum[FILTER_BLOCK * IMAGE_BLOCK];
     wtl_panel p = panel_of(images, SIDE_VECS);
+    const int most = p.vecs == 1 ? ALONE_FILTERS : SIDE_FILTERS;
     for (long d = 0; d < l->d; d += CHUNK) {
         int many;
         for (int f = 0; f < filters; f += many) {
-            many = filters - f >= SIDE_FILTERS ? SIDE_FILTERS : 1;
+            many = filters - f >= most ? most : 1;
             side t = {.d = least(CHUNK, l->d - d),
                       .w_step = l->d,
                       .w = w + f * (long)l->d + d,
@@ -275,7 +282,11 @@ static void side_block(const wtl_dense *l, int images, int filters, const float 
                 int first = panel_begin(p, tile), vecs = panel_begin(p, tile + 1) - first;
                 t.x = panel + (first * (long)l->d + d * vecs) * LANES;
                 t.sum = sum + (first * FILTER_BLOCK + f * vecs) * LANES;
-                SIDES[vecs - 1][many > 1](&t);
+                if (many == ALONE_FILTERS) {
+                    side_alone(&t);
+                } else {
+                    SIDES[vecs - 1][many > 1](&t);
+                }
             }
         }
     }
@@ -422,10 +433,10 @@ WTL_INLINE void fetch_pair(long count, const float *from, long row)
 static void weights(const wtl_dense *l, long begin, long end, bool add, const float *panel,
                     const float *dy, float *dw)
 {
-    float a[SUM_ROWS * OUT_STEP];
+    float a[WEIGHTS_ROWS * OUT_STEP];
     const long outputs = part_of(end - begin, MOST_OUT);
-    for (int n = 0; n < l->n; n += SUM_ROWS) {
-        rows t = {.count = (int)least(SUM_ROWS, l->n - n),
+    for (int n = 0; n < l->n; n += WEIGHTS_ROWS) {
+        rows t = {.count = (int)least(WEIGHTS_ROWS, l->n - n),
                   .row_step = PAIR,
                   .out_step = l->d,
                   .add = add || n > 0,
@@ -494,10 +505,10 @@ static void data_block(const wtl_dense *l, int images, int count, long columns, 
 static void data_panel(const wtl_dense *l, int images, long columns, const float *dy,
                        const float *w, float *dx)
 {
-    float a[SUM_ROWS * IMAGE_BLOCK * 2]; /* outputs are more than half of OUT_STEP */
+    float a[DATA_ROWS * IMAGE_BLOCK * 2]; /* outputs are more than half of OUT_STEP */
     const int outputs = (int)part_of(images, MOST_OUT);
-    for (int k = 0; k < l->k; k += SUM_ROWS) {
-        int count = (int)least(SUM_ROWS, l->k - k);
+    for (int k = 0; k < l->k; k += DATA_ROWS) {
+        int count = (int)least(DATA_ROWS, l->k - k);
         float *to = a;
         for (int n = 0; n < images; n += outputs, to += count * OUT_STEP) {
             int many = (int)least(outputs, images - n);

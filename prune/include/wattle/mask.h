@@ -47,7 +47,15 @@ WTL_API void wtl_mask_apply(wtl_param *param);
 /* Weights kept: all of them where there is no mask. */
 WTL_API size_t wtl_mask_kept(const wtl_param *param);
 
+/* True if `mask` (NULL: all ones) of `filters` rows of `per_filter` weights, in `groups` groups of
+ * filters, is of whole 4x1 blocks (wattle/granularity.h): four consecutive filters of a group
+ * have one pattern. */
+WTL_API bool wtl_mask_is_4x1(const float *mask, int filters, size_t per_filter, int groups);
+
 /* ---- a whole net ---- */
+
+/* True if something is pruned, and every mask of the net is of whole 4x1 blocks. */
+WTL_API bool wtl_mask_net_is_4x1(wtl_net *net);
 
 /* params[] := the net's prunable parameters in the net's order, at most `most` of them (params
  * may be NULL when most is 0); returns how many there are. */

@@ -7,6 +7,7 @@
 #ifndef WATTLE_METHOD_H
 #define WATTLE_METHOD_H
 
+#include "wattle/granularity.h"
 #include "wattle/mask.h"
 #include "wattle/pricing.h"
 #include "wattle/reconstruct.h"
@@ -22,7 +23,13 @@ typedef struct wtl_method_layer {
     size_t weights;
     size_t least; /* the fewest that may be kept: limits and exclusions of the user, and 1 */
     size_t most;  /* the most: what is kept now; a pruned weight does not come back */
+    wtl_granularity granularity; /* what goes and stays together */
+    wtl_block_stock stock;       /* blocks that are kept now; all zero: single weights */
 } wtl_method_layer;
+
+/* A layer of `net` as its mask, of whole blocks, is: least is one block, or 0 if none is kept. */
+WTL_API wtl_method_layer wtl_method_layer_of(const wtl_net *net, wtl_param *param,
+                                             wtl_granularity granularity);
 
 /* What a method did to one layer, for the plan. Errors are NaN where it measured none. */
 typedef struct wtl_method_step {
@@ -45,6 +52,7 @@ WTL_API extern const char *const wtl_allocation_words[];
 
 /* What CVPR 2017 leaves open, and the magnitude methods'. Zero means the default. */
 typedef struct wtl_method_options {
+    wtl_granularity granularity; /* of every layer */
     wtl_reconstruct_options reconstruct;
     int images;    /* that X and Y are sampled from; 0: 128 */
     int positions; /* outputs sampled in each map; 0: 16 */
@@ -64,7 +72,7 @@ typedef struct wtl_method_context {
     const wtl_sample *sample; /* of the search images (part of the training images) */
     wtl_method_layer *layers; /* [wtl_pricing_count(pricing)] */
     double goal_energy;       /* the sum of costs is to be at most this, at the present zeros of
-                           maps, and as near as whole weights allow */
+                           maps, and as near as whole weights (blocks) allow */
     int round;                /* from 0, over the whole run */
     uint64_t seed;
     int threads;

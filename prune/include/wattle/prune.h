@@ -43,7 +43,7 @@
  *   "round"     as the row of metrics.csv, and "top1_train"
  *   "decision"  "what": "held", "second chance", "back", "corrected", "finished"; "why"
  *
- * certificate.json: "schema_version", "met", "why", "method", "checkpoint", "data", "hardware",
+ * certificate.json: "schema_version", "met", "why", "method", "granularity", "checkpoint", "data", "hardware",
  * "hardware_batch", "seed", "energy_asked", "energy", "energy_held_out", "floor" (shares of dense
  * or null), "dense_energy", "pruned_energy", "metric", "drop_asked", "drop", "dense_top1",
  * "dense_top5", "top1", "top5", "val_images", "search_images", "train_images", "weights",
@@ -192,7 +192,8 @@ typedef struct wtl_prune_result {
  * is written before checkpoint, data, hardware and goal are found good. With `resume` the
  * run's config.json is read; of `options` (may be NULL) threads, target_energy, max_drop and
  * rounds count then, where they differ from 0 (max_drop: from negative): a finished run goes on
- * to a harder goal. hooks and result may be NULL.
+ * to a harder goal; a granularity that differs from 0 must be the run's (WTL_E_ARG). hooks and
+ * result may be NULL.
  *   WTL_E_GOAL     done, a goal was not met (*result is filled), or - before any work - cannot
  *                  be
  *   WTL_E_STOPPED  stopped by the hook; saved, unless that was before the first round

@@ -10,6 +10,12 @@
  *   3. fit      least squares over the weights S that are kept, filter by filter:
  *               minimise ||y - X_S w||^2 + lambda ||w - a_S||^2
  *
+ * With the granularity 4x1 (wattle/granularity.h) steps 1 and 2 go by bands of filters and
+ * blocks instead of filters and weights: blocks of the smallest norm go; the band whose filters
+ * have the largest mean ||r||_1 gets back the g blocks whose return lowers the sum of its
+ * filters' ||r||_1 most; what stays is the largest number up to the one asked that whole blocks
+ * make. Filters are fitted one by one all the same; neighbours of one pattern share the matrix.
+ *
  * The ridge lambda pulls towards the old weights, never towards 0; so the fit never increases a
  * filter's squared error (where rounding would, the old weights stay).
  *
@@ -25,6 +31,7 @@
 #ifndef WATTLE_RECONSTRUCT_H
 #define WATTLE_RECONSTRUCT_H
 
+#include "wattle/granularity.h"
 #include "wattle/moments.h"
 
 #ifdef __cplusplus
@@ -38,11 +45,12 @@ typedef enum wtl_singular_rule {
 
 /* Everything that the paper leaves open. Zero means the default. */
 typedef struct wtl_reconstruct_options {
+    wtl_granularity granularity; /* what goes and comes back together */
     /* Share of the layer's weights removed beyond the goal; default 0.05 (the paper's example:
      * 30 % asked, 35 % removed), but never more than half of what is to stay. Negative: none,
      * so magnitude alone chooses (up to the rounding of weights per filter). */
     double overshoot;
-    int restore_step;    /* g, 1 to 64; default 2, the paper's */
+    int restore_step;    /* g weights (blocks), 1 to 64; default 2, the paper's */
     size_t restore_rows; /* judge by the first so many rows only; default all */
     /* When no removed weight of the worst filter lowers its error, the filter is by default set
      * aside, and only when that holds for all are the least harmful weights given back; true:
@@ -78,9 +86,10 @@ typedef struct wtl_reconstruct_report {
     int filters_unchanged;     /* the fit found nothing better than the old weights */
 } wtl_reconstruct_report;
 
-/* All three steps: the layer keeps exactly `keep` weights. options may be NULL (defaults),
+/* All three steps: the layer keeps exactly `keep` weights (see above for blocks). options may be NULL (defaults),
  * report may be NULL. On failure weights and mask are as they were.
- *   WTL_E_ARG    the moments keep no samples or have no rows; an option is outside its meaning
+ *   WTL_E_ARG    the moments keep no samples or have no rows; an option is outside its meaning;
+ *                the mask is not of whole blocks
  *   WTL_E_RANGE  more weights are to be kept than are left
  *   WTL_E_NAN    a weight is not finite
  *   WTL_E_NOMEM */
