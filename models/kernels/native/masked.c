@@ -169,6 +169,54 @@ static spread_function *const spread_of[MOST_SPREAD] = {ROW_WIDTHS(SPREAD_NAME)}
 static quads_function *const quads_of[MOST_QUADS] = {QUAD_WIDTHS(QUADS_NAME)};
 #undef SEP
 
+/* Lane j is the sum of all lanes of row[j]: rows are added in pairs while they are turned. */
+#if defined WTL_FOR_AVX512
+WTL_INLINE vec sums_of_rows(vec row[LANES])
+{
+    UNROLL for (int i = 0; i < 8; i++)
+    {
+        row[i] = _mm512_unpacklo_ps(row[2 * i], row[2 * i + 1]) +
+                 _mm512_unpackhi_ps(row[2 * i], row[2 * i + 1]);
+    }
+    UNROLL for (int i = 0; i < 4; i++)
+    {
+        __m512d low = _mm512_castps_pd(row[2 * i]), high = _mm512_castps_pd(row[2 * i + 1]);
+        row[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(low, high)) +
+                 _mm512_castpd_ps(_mm512_unpackhi_pd(low, high));
+    }
+    UNROLL for (int i = 0; i < 2; i++)
+    {
+        row[i] = _mm512_shuffle_f32x4(row[2 * i], row[2 * i + 1], 0x88) +
+                 _mm512_shuffle_f32x4(row[2 * i], row[2 * i + 1], 0xdd);
+    }
+    return _mm512_shuffle_f32x4(row[0], row[1], 0x88) +
+           _mm512_shuffle_f32x4(row[0], row[1], 0xdd);
+}
+#elif defined WTL_FOR_AVX2
+WTL_INLINE vec sums_of_rows(vec row[LANES])
+{
+    UNROLL for (int i = 0; i < 4; i++)
+    {
+        row[i] = _mm256_unpacklo_ps(row[2 * i], row[2 * i + 1]) +
+                 _mm256_unpackhi_ps(row[2 * i], row[2 * i + 1]);
+    }
+    UNROLL for (int i = 0; i < 2; i++)
+    {
+        __m256d low = _mm256_castps_pd(row[2 * i]), high = _mm256_castps_pd(row[2 * i + 1]);
+        row[i] = _mm256_castpd_ps(_mm256_unpacklo_pd(low, high)) +
+                 _mm256_castpd_ps(_mm256_unpackhi_pd(low, high));
+    }
+    return _mm256_permute2f128_ps(row[0], row[1], 0x20) +
+           _mm256_permute2f128_ps(row[0], row[1], 0x31);
+}
+#else
+WTL_INLINE vec sums_of_rows(vec row[LANES])
+{
+    vec_transpose(row);
+    return (row[0] + row[1]) + (row[2] + row[3]);
+}
+#endif
+
 /* sums[i] += all lanes of kept[i] for i < count; count is a multiple of LANES. */
 static void add_up(int count, const float *kept, float *sums)
 {
@@ -178,15 +226,7 @@ static void add_up(int count, const float *kept, float *sums)
         {
             row[j] = vec_load(kept + (long)(i + j) * LANES);
         }
-        vec_transpose(row);
-        UNROLL for (int step = LANES / 2; step > 0; step /= 2)
-        {
-            UNROLL for (int j = 0; j < step; j++)
-            {
-                row[j] += row[j + step];
-            }
-        }
-        vec_store(sums + i, vec_load(sums + i) + row[0]);
+        vec_store(sums + i, vec_load(sums + i) + sums_of_rows(row));
     }
 }
 
@@ -239,7 +279,8 @@ static void quads(int vectors, int count, const int32_t *starts, const wtl_spars
                                 dy + (long)at * LANES, pitch, kept, call == 0);
             at += width;
         }
-        add_up(rounded((end - begin) * WTL_QUAD, kept), kept, sums + (long)(begin - starts[0]) * WTL_QUAD);
+        add_up(rounded((end - begin) * WTL_QUAD, kept), kept,
+               sums + (long)(begin - starts[0]) * WTL_QUAD);
     }
 }
 
