@@ -1,6 +1,8 @@
 /* conv_masked.c - see conv_masked.h. */
 #include "conv_masked.h"
 
+#include <math.h>
+
 /* Time that was measured over that which conv_sparse_plan.c estimates, and for the weights'
  * gradient beside the forward product's estimate. */
 static const double forward_share = 1.15, weights_share = 1.4;
@@ -9,16 +11,22 @@ bool wtl_conv_masked_plan(wtl_conv_masked *m, const wtl_native *native,
                           const wtl_conv_geometry *g, int batch, bool plain, bool wants_data,
                           double dense_seconds, const float *mask)
 {
+    double data_seconds = INFINITY, kept_seconds = INFINITY;
     *m = (wtl_conv_masked){0};
     if (wtl_conv_sparse_plan_pattern(&m->kept, native, g, batch, mask, false, plain)) {
-        m->forward = m->kept.seconds * forward_share < dense_seconds;
-        m->weights = m->kept.seconds * weights_share < dense_seconds;
+        kept_seconds = m->kept.seconds;
     }
     if (wants_data && wtl_conv_sparse_flipped(g, &m->flipped_layer) &&
         wtl_conv_sparse_plan_pattern(&m->flipped, native, &m->flipped_layer, batch, mask, true,
                                      false)) {
-        m->data = m->flipped.seconds * forward_share < dense_seconds;
+        data_seconds = m->flipped.seconds;
     }
+    m->forward = kept_seconds * forward_share < dense_seconds;
+    m->weights = kept_seconds * weights_share < dense_seconds;
+    m->data = data_seconds * forward_share < dense_seconds;
+    m->seconds = fmin(kept_seconds * forward_share, dense_seconds) +
+                 fmin(kept_seconds * weights_share, dense_seconds) +
+                 (wants_data ? fmin(data_seconds * forward_share, dense_seconds) : 0.0);
     return m->forward || m->data || m->weights;
 }
 

@@ -10,6 +10,7 @@
 /* Chosen for a mask; `memory` below is what wtl_conv_masked_make() fills. */
 typedef struct wtl_conv_masked {
     bool forward, data, weights;     /* sparse? */
+    double seconds;                  /* estimated: the products as chosen, together */
     wtl_conv_sparse kept;            /* header of the pattern of forward and weights */
     wtl_conv_geometry flipped_layer; /* of the pattern of data */
     wtl_conv_sparse flipped;

@@ -2,9 +2,11 @@
  * its kernel needs. */
 #include "conv_native.h"
 
+#include "conv_compact.h"
 #include "conv_winograd.h"
 #include "native/sparse.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static size_t most(size_t a, size_t b)
@@ -45,6 +47,7 @@ void wtl_conv_native_setup(wtl_conv_native *c, const wtl_conv_geometry *g, bool 
                            .fused = plan->fused,
                            .has_bias = has_bias,
                            .wants_data = plan->input_gradient,
+                           .no_winograd = plan->no_winograd,
                            .plain = !plan->blocked_in};
     c->direct = wtl_direct_plan(g, plan->native, plan->threads, !plan->blocked_in);
     c->winograd = plan->blocked_in && !plan->no_winograd && wtl_winograd_pays(g);
@@ -132,12 +135,11 @@ void wtl_conv_native_freeze(const wtl_conv_native *c, const wtl_layer_run *run, 
  * computed whole. */
 static const double clock_hz = 3.7e9; /* of that machine */
 
-static double dense_seconds(const wtl_conv_native *c)
+static double dense_seconds(const wtl_conv_native *c, const wtl_conv_geometry *g)
 {
-    const wtl_conv_geometry *g = &c->geometry;
     int lanes = c->native->sparse->lanes;
     double pixels = (double)g->p * g->q, share = 0.95;
-    if (c->winograd) {
+    if (!c->plain && !c->no_winograd && wtl_winograd_pays(g)) {
         share = 3.0;
         pixels = (double)((g->p + 3) / 4) * ((g->q + 3) / 4) * 16;
     }
@@ -145,16 +147,40 @@ static double dense_seconds(const wtl_conv_native *c)
            (2 * lanes * share * clock_hz);
 }
 
+/* Whether what is left of the filters and channels makes a smaller layer, faster than `rival`. */
+static bool plan_compact(wtl_conv_native *c, double rival, const float *mask,
+                         wtl_masked_plan *plan)
+{
+    c->compacts = false;
+    if (!wtl_conv_compact_geometry(c, mask, &c->compact)) {
+        return false;
+    }
+    int products = c->wants_data ? 3 : 2;
+    double seconds = products * dense_seconds(c, &c->compact);
+    if (seconds + wtl_conv_compact_copying(c, &c->compact) >= rival) {
+        return false;
+    }
+    c->compacts = true;
+    plan->sets_weights = wtl_conv_compact_is_full(c, mask);
+    plan->bytes = wtl_conv_compact_bytes(&c->geometry, &c->compact);
+    plan->scratch_bytes = wtl_conv_compact_scratch(c, &c->compact);
+    snprintf(plan->kernel, sizeof plan->kernel, "kept filters and channels, %s",
+             DENSE_KERNELS[dense_method(c)][c->native->isa]);
+    return true;
+}
+
 void wtl_conv_native_plan_masked(wtl_conv_native *c, const wtl_layer_run *run,
                                  const float *mask, wtl_masked_plan *plan)
 {
-    if (!wtl_conv_masked_plan(&c->masked, c->native, &c->geometry, run->n,
-                              c->direct.forward.plain, c->wants_data, dense_seconds(c), mask)) {
+    double seconds = dense_seconds(c, &c->geometry);
+    bool sparse = wtl_conv_masked_plan(&c->masked, c->native, &c->geometry, run->n, c->plain,
+                                       c->wants_data, seconds, mask);
+    if (plan_compact(c, c->masked.seconds, mask, plan) || !sparse) {
         return;
     }
-    size_t sparse = wtl_conv_masked_scratch(&c->masked, c->threads);
     plan->bytes = wtl_conv_masked_bytes(&c->masked);
-    plan->scratch_bytes = most(sparse, c->dense_scratch);
+    plan->scratch_bytes =
+        most(wtl_conv_masked_scratch(&c->masked, c->threads), c->dense_scratch);
     plan->sets_weights = c->masked.weights;
     wtl_name_masked(plan, c->masked.forward, c->masked.weights,
                     c->masked.data || !c->wants_data,
@@ -163,7 +189,11 @@ void wtl_conv_native_plan_masked(wtl_conv_native *c, const wtl_layer_run *run,
 
 void wtl_conv_native_follow(const wtl_conv_native *c, const float *mask, void *masked)
 {
-    wtl_conv_masked_make(&c->masked, &c->geometry, mask, masked);
+    if (c->compacts) {
+        wtl_conv_compact_make(c, &c->compact, mask, masked);
+    } else {
+        wtl_conv_masked_make(&c->masked, &c->geometry, mask, masked);
+    }
 }
 
 /* ---- the three products ---- */
@@ -172,6 +202,10 @@ void wtl_conv_native_follow(const wtl_conv_native *c, const float *mask, void *m
 static bool masked_forward(const wtl_conv_native *c, const wtl_layer_run *run, const float *x,
                            float *y)
 {
+    if (run->masked && c->compacts) {
+        wtl_conv_compact_forward(c, run, x, y);
+        return true;
+    }
     if (!run->masked || !c->masked.forward) {
         return false;
     }
@@ -209,8 +243,8 @@ void wtl_conv_native_forward(const wtl_conv_native *c, const wtl_layer_run *run,
     }
 }
 
-static void weights(const wtl_conv_native *c, const wtl_layer_run *run, wtl_const_map x,
-                    wtl_const_map dy)
+void wtl_conv_native_weights(const wtl_conv_native *c, const wtl_layer_run *run,
+                             wtl_const_map x, wtl_const_map dy)
 {
     float *scratch = run->scratch, *dw = run->gradient[0];
     if (run->masked && c->masked.weights) {
@@ -225,8 +259,8 @@ static void weights(const wtl_conv_native *c, const wtl_layer_run *run, wtl_cons
     }
 }
 
-static void data(const wtl_conv_native *c, const wtl_layer_run *run, wtl_const_map dy,
-                 wtl_map dx)
+void wtl_conv_native_data(const wtl_conv_native *c, const wtl_layer_run *run, wtl_const_map dy,
+                          wtl_map dx)
 {
     float *scratch = run->scratch;
     const float *w = run->value[0];
@@ -252,8 +286,12 @@ void wtl_conv_native_backward(const wtl_conv_native *c, const wtl_layer_run *run
     if (c->has_bias) {
         wtl_direct_bias(&c->direct, c->native, run->n, of_y, run->gradient[1]);
     }
-    weights(c, run, of_x, of_y);
+    if (run->masked && c->compacts) {
+        wtl_conv_compact_backward(c, run, x, dy, dx);
+        return;
+    }
+    wtl_conv_native_weights(c, run, of_x, of_y);
     if (dx) {
-        data(c, run, of_y, (wtl_map){dx, run->dx_image[0]});
+        wtl_conv_native_data(c, run, of_y, (wtl_map){dx, run->dx_image[0]});
     }
 }

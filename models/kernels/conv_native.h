@@ -26,11 +26,14 @@ typedef struct wtl_conv_native {
     bool winograd; /* in the three dense products */
     bool wants_data;
     wtl_conv_method frozen; /* chosen for the weights at hand */
-    wtl_conv_masked masked; /* and for the mask */
-    size_t dense_scratch;   /* bytes, of the dense products */
-    wtl_sparse_form form;   /* if that is sparse */
-    bool plain;             /* the input is NCHW */
-    size_t packed;          /* floats of scratch for packed filters */
+    bool no_winograd;
+    wtl_conv_masked masked;    /* and for the mask: kept weights, */
+    bool compacts;             /* or, if this is set, */
+    wtl_conv_geometry compact; /* kept filters and channels (conv_compact.h) */
+    size_t dense_scratch;      /* bytes, of the dense products */
+    wtl_sparse_form form;      /* if that is sparse */
+    bool plain;                /* the input is NCHW */
+    size_t packed;             /* floats of scratch for packed filters */
 } wtl_conv_native;
 
 /* Sets plan->scratch_bytes and plan->kernel. */
@@ -47,6 +50,10 @@ void wtl_conv_native_follow(const wtl_conv_native *c, const float *mask, void *m
 void wtl_conv_native_forward(const wtl_conv_native *c, const wtl_layer_run *run, const float *x,
                              float *y);
 /* dx may be NULL. */
+void wtl_conv_native_weights(const wtl_conv_native *c, const wtl_layer_run *run,
+                             wtl_const_map x, wtl_const_map dy);
+void wtl_conv_native_data(const wtl_conv_native *c, const wtl_layer_run *run, wtl_const_map dy,
+                          wtl_map dx);
 void wtl_conv_native_backward(const wtl_conv_native *c, const wtl_layer_run *run,
                               const float *x, const float *dy, float *dx);
 
