@@ -11,7 +11,8 @@
 typedef struct wtl_conv_masked {
     bool forward, data, weights;     /* sparse? */
     double seconds;                  /* estimated: the products as chosen, together */
-    wtl_conv_sparse kept;            /* header of the pattern of forward and weights */
+    wtl_conv_sparse kept;            /* header of the pattern of forward */
+    wtl_conv_sparse sampled;         /* of that of weights */
     wtl_conv_geometry flipped_layer; /* of the pattern of data */
     wtl_conv_sparse flipped;
 } wtl_conv_masked;
@@ -29,6 +30,7 @@ void wtl_conv_masked_make(const wtl_conv_masked *m, const wtl_conv_geometry *g,
 
 /* The patterns in `memory`. */
 wtl_conv_sparse *wtl_conv_masked_kept(const wtl_conv_masked *m, void *memory);
+wtl_conv_sparse *wtl_conv_masked_sampled(const wtl_conv_masked *m, void *memory);
 wtl_conv_sparse *wtl_conv_masked_flipped(const wtl_conv_masked *m, void *memory);
 
 #endif

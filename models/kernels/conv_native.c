@@ -248,7 +248,7 @@ void wtl_conv_native_weights(const wtl_conv_native *c, const wtl_layer_run *run,
 {
     float *scratch = run->scratch, *dw = run->gradient[0];
     if (run->masked && c->masked.weights) {
-        wtl_conv_sparse_weights(c->native, wtl_conv_masked_kept(&c->masked, run->masked),
+        wtl_conv_sparse_weights(c->native, wtl_conv_masked_sampled(&c->masked, run->masked),
                                 run->n, c->threads, x.data, x.image, dy.data, dy.image, dw,
                                 scratch);
     } else if (c->winograd) {

@@ -39,8 +39,9 @@ typedef struct piece {
 /* The weights that are packed, and in which order. */
 typedef struct source {
     const float *w;
-    bool flipped; /* g is wtl_conv_sparse_flipped() of the layer whose w it is */
-    bool indexed; /* each entry's places in w are kept */
+    bool flipped;   /* g is wtl_conv_sparse_flipped() of the layer whose w it is */
+    bool indexed;   /* each entry's places in w are kept */
+    bool gradients; /* laid out for those of the weights */
 } source;
 
 /* Where w has tap i % taps of channel i / taps, of a group, of filter k. */
@@ -114,7 +115,8 @@ static size_t aligned(size_t bytes)
 static bool measure(wtl_conv_sparse *p, const wtl_native *native, const wtl_conv_geometry *g,
                     int batch, wtl_sparse_form form, const source *from)
 {
-    if (!wtl_sparse_plan(p, native, g, batch, form, count_entries(g, form, from))) {
+    if (!wtl_sparse_plan(p, native, g, batch, form, count_entries(g, form, from),
+                         from->gradients)) {
         return false;
     }
     size_t units = (size_t)divided_up(p->group_filters, unit_of(form));
@@ -291,9 +293,9 @@ static bool measure_pattern(wtl_conv_sparse *p, const wtl_native *native,
 
 bool wtl_conv_sparse_plan_pattern(wtl_conv_sparse *p, const wtl_native *native,
                                   const wtl_conv_geometry *g, int batch, const float *mask,
-                                  bool flipped, bool plain)
+                                  bool flipped, bool plain, bool gradients)
 {
-    source from = {.w = mask, .flipped = flipped, .indexed = true};
+    source from = {.w = mask, .flipped = flipped, .indexed = true, .gradients = gradients};
     bool fits = measure_pattern(p, native, g, batch, &from);
     p->plain = plain;
     return fits;

@@ -50,7 +50,8 @@ typedef struct wtl_conv_sparse {
     wtl_conv_geometry g;
     int groups; /* that tiles are cut by: 1 unless groups are whole blocks */
     int group_channels, group_filters;
-    bool plain; /* x is NCHW */
+    bool plain;     /* x is NCHW */
+    bool gradients; /* laid out for the weights' gradient, else for forward */
     wtl_sparse_form form;
     wtl_sparse_layout layout;
     size_t entries;    /* packed: non-zeros, or quads of them */
@@ -100,11 +101,12 @@ void wtl_conv_sparse_forward(const wtl_native *native, const wtl_conv_sparse *pa
 bool wtl_conv_sparse_flipped(const wtl_conv_geometry *g, wtl_conv_geometry *flipped);
 
 /* Plan the pattern of the weights where mask [K,C/G,R,S] is not 0, of layer `g`; with `flipped`,
- * `g` is the flipped layer and the mask that of the layer it comes from. `plain`: x is NCHW. Sets *p, `bytes` and
+ * `g` is the flipped layer and the mask that of the layer it comes from. `plain`: x is NCHW. `gradients`: to be
+ * fast in wtl_conv_sparse_weights() rather than forward. Sets *p, `bytes` and
  * `seconds` included; false where the layer is too large. */
 bool wtl_conv_sparse_plan_pattern(wtl_conv_sparse *p, const wtl_native *native,
                                   const wtl_conv_geometry *g, int batch, const float *mask,
-                                  bool flipped, bool plain);
+                                  bool flipped, bool plain, bool gradients);
 /* Make it in `memory`, of planned->bytes bytes, aligned to 64. */
 wtl_conv_sparse *wtl_conv_sparse_make_pattern(const wtl_conv_sparse *planned,
                                               const wtl_conv_geometry *g, const float *mask,
@@ -137,7 +139,7 @@ wtl_conv_geometry wtl_sparse_geometry(const wtl_conv_geometry *g);
  * large. Sets the fields of *packed up to `entries`, and `seconds`. */
 bool wtl_sparse_plan(wtl_conv_sparse *packed, const wtl_native *native,
                      const wtl_conv_geometry *g, int batch, wtl_sparse_form form,
-                     size_t entries);
+                     size_t entries, bool gradients);
 
 /* Seconds of one thread that a planned layer takes at these rates. */
 double wtl_sparse_estimate(const wtl_conv_sparse *packed, const wtl_native *native, int batch,

@@ -166,7 +166,8 @@ static void check_blocks(const float *blocks, int n, int c, int pixels, const do
 typedef struct setting {
     const wtl_native *native;
     int planned, threads;
-    bool plain; /* x is NCHW */
+    bool plain;     /* x is NCHW */
+    bool gradients; /* laid out for those */
 } setting;
 
 /* Forward, then the weights' gradient, with the pattern of what is kept. */
@@ -175,7 +176,7 @@ static void check_kept(const layer *l, const setting *s)
     const wtl_conv_geometry *g = &l->g;
     wtl_conv_sparse plan;
     assert_true(wtl_conv_sparse_plan_pattern(&plan, s->native, g, s->planned, l->mask, false,
-                                             s->plain));
+                                             s->plain, s->gradients));
     void *memory = nan_memory(plan.bytes);
     wtl_conv_sparse *kept = wtl_conv_sparse_make_pattern(&plan, g, l->mask, false, memory);
     float *scratch = nan_memory(wtl_conv_sparse_weights_scratch(kept, s->threads));
@@ -217,7 +218,7 @@ static void check_flipped(const layer *l, const setting *s)
         return;
     }
     assert_true(wtl_conv_sparse_plan_pattern(&plan, s->native, &flipped, s->planned, l->mask,
-                                             true, false));
+                                             true, false, false));
     void *memory = nan_memory(plan.bytes);
     wtl_conv_sparse *pattern =
         wtl_conv_sparse_make_pattern(&plan, &flipped, l->mask, true, memory);
@@ -272,7 +273,8 @@ static void convolutions_of_kept_weights_are_what_the_definition_gives(void **st
         setting s = {.native = wtl_native_of(ISAS[i % ISA_COUNT]),
                      .planned = l.n + between(&rng, 0, 2),
                      .threads = between(&rng, 1, 3),
-                     .plain = between(&rng, 0, 3) == 0};
+                     .plain = between(&rng, 0, 3) == 0,
+                     .gradients = between(&rng, 0, 1)};
         define(&l);
         check_kept(&l, &s);
         check_flipped(&l, &s);
@@ -309,7 +311,8 @@ static void gradients_are_the_hand_worked_ones(void **state)
         wtl_conv_sparse plan;
         wtl_conv_geometry flipped;
         float *dy = to_blocks(dy_plain, 1, 1, 4);
-        assert_true(wtl_conv_sparse_plan_pattern(&plan, native, &g, 1, mask, false, true));
+        assert_true(
+            wtl_conv_sparse_plan_pattern(&plan, native, &g, 1, mask, false, true, true));
         void *memory = nan_memory(plan.bytes);
         wtl_conv_sparse *p = wtl_conv_sparse_make_pattern(&plan, &g, mask, false, memory);
         void *scratch = nan_memory(wtl_conv_sparse_weights_scratch(p, 1));
@@ -319,7 +322,7 @@ static void gradients_are_the_hand_worked_ones(void **state)
         wtl_free(memory);
         assert_true(wtl_conv_sparse_flipped(&g, &flipped));
         assert_true(
-            wtl_conv_sparse_plan_pattern(&plan, native, &flipped, 1, mask, true, false));
+            wtl_conv_sparse_plan_pattern(&plan, native, &flipped, 1, mask, true, false, false));
         memory = nan_memory(plan.bytes);
         p = wtl_conv_sparse_make_pattern(&plan, &flipped, mask, true, memory);
         scratch = nan_memory(wtl_conv_sparse_own_scratch(p, 1));
