@@ -319,10 +319,9 @@ static void put_weights(const wtl_conv_native *c, const compact *h, const float 
         int group = k / (small->k / small->groups);
         for (int i = 0; i < count && filters[k] >= 0; i++) {
             int channel = channels[group * count + i];
-            const float *from = small_dw + ((size_t)k * count + i) * taps;
-            float *to = dw + ((size_t)filters[k] * all + (size_t)(channel % all)) * taps;
-            for (size_t t = 0; channel >= 0 && t < taps; t++) {
-                to[t] = from[t];
+            if (channel >= 0) {
+                memcpy(dw + ((size_t)filters[k] * all + (size_t)(channel % all)) * taps,
+                       small_dw + ((size_t)k * count + i) * taps, taps * sizeof *dw);
             }
         }
     }
