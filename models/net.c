@@ -297,6 +297,7 @@ void wtl_net_free(wtl_net *net)
     wtl_free_pages(net->gradients, net->gradient_bytes);
     wtl_free_pages(net->arena, net->arena_bytes);
     wtl_free_pages(net->frozen, net->frozen_bytes);
+    wtl_free_pages(net->masked, net->masked_bytes);
     wtl_free(net->nodes);
     wtl_free(net->places);
     wtl_free(net->blocks);
@@ -376,7 +377,8 @@ wtl_net_memory wtl_net_memory_of(const wtl_net *net)
                             .gradients = net->gradient_bytes,
                             .activations = net->arena_bytes,
                             .unshared = net->unshared_bytes,
-                            .frozen = net->frozen_bytes};
+                            .frozen = net->frozen_bytes,
+                            .masked = net->masked_bytes};
 }
 
 const char *wtl_net_kernel(const wtl_net *net, int index)
