@@ -50,6 +50,7 @@ typedef struct wtl_layer_plan {
     bool no_sparse;       /* frozen weights: only kernels that multiply by zeros, too */
     bool training;        /* whether backward will be called */
     bool input_gradient;  /* whether backward will be asked for dx */
+    bool adds;            /* conv in blocks: the last input is a map that is added to y */
     wtl_activation fused; /* applied to y at the end of forward, only if ops->fuses; its
                               gradient is the net's business, not the layer's */
     /* Filled in by setup(): */
@@ -66,6 +67,19 @@ typedef struct wtl_frozen_plan {
     const char *kernel;   /* NULL: as before */
 } wtl_frozen_plan;
 
+/* What a layer needs while the masks of its parameters are followed. */
+typedef struct wtl_masked_plan {
+    size_t bytes;         /* of what it makes of the masks; 0: nothing to gain */
+    size_t scratch_bytes; /* in place of the plan's, forward and backward */
+    bool sets_weights;    /* backward writes the kept gradients of the first parameter, rather
+                             than adding to all of them */
+    char kernel[64];
+} wtl_masked_plan;
+
+/* Name the kernels of the products, each sparse or by `dense`. */
+void wtl_name_masked(wtl_masked_plan *plan, bool forward, bool weights, bool data,
+                     const char *dense);
+
 /* What a layer is given in a run. */
 typedef struct wtl_layer_run {
     int n; /* images in this run, 1..plan.batch */
@@ -78,6 +92,7 @@ typedef struct wtl_layer_run {
     void *scratch;
     void *saved;
     const void *frozen;     /* what freeze() made of the weights; NULL: they may change */
+    void *masked;           /* what follow() made of the masks; NULL: they are not followed */
     float *const *value;    /* the layer's parameters, in the order of params() */
     float *const *gradient; /* backward adds to these; NULL entries for statistics */
     /* Floats between the images of each map; a dx may lie elsewhere than its x. */
@@ -124,6 +139,12 @@ typedef struct wtl_layer_ops {
     void (*plan_frozen)(void *state, const wtl_layer_run *run, const wtl_kernel_costs *costs,
                         wtl_frozen_plan *plan);
     void (*freeze)(const void *state, const wtl_layer_run *run, void *frozen);
+    /* While a mask of the first parameter, [its count], stays as it is: choose kernels that leave
+     * out what is gone (`state` keeps the choice), and say what they need; then fill `masked`,
+     * which the layer may change in its runs. Both NULL: nothing to gain. */
+    void (*plan_masked)(void *state, const wtl_layer_run *run, const float *mask,
+                        wtl_masked_plan *plan);
+    void (*follow)(const void *state, const float *mask, void *masked);
     void (*forward)(const void *state, const wtl_layer_run *run, const float *const *x,
                     float *y);
     /* Overwrites dx[i] unless it is NULL; adds to run->gradient. dy has the fused

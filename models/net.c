@@ -297,6 +297,7 @@ void wtl_net_free(wtl_net *net)
     wtl_free_pages(net->gradients, net->gradient_bytes);
     wtl_free_pages(net->arena, net->arena_bytes);
     wtl_free_pages(net->frozen, net->frozen_bytes);
+    wtl_free_pages(net->masked, net->masked_bytes);
     wtl_free(net->nodes);
     wtl_free(net->places);
     wtl_free(net->blocks);
@@ -341,8 +342,11 @@ const float *wtl_net_output(const wtl_net *net, wtl_shape *shape)
 const float *wtl_net_layer_output(const wtl_net *net, int index, wtl_shape *shape)
 {
     int home = net->places[index].home;
-    return home == WTL_NOT_IN_NET || !net->places[home].kept ? NULL
-                                                             : value_of(net, index, shape);
+    if (home == WTL_NOT_IN_NET || !net->places[home].kept ||
+        (index == home && net->places[home].addend >= 0)) { /* only the sum is there */
+        return NULL;
+    }
+    return value_of(net, index, shape);
 }
 
 const float *wtl_net_input_gradient(const wtl_net *net)
@@ -373,7 +377,8 @@ wtl_net_memory wtl_net_memory_of(const wtl_net *net)
                             .gradients = net->gradient_bytes,
                             .activations = net->arena_bytes,
                             .unshared = net->unshared_bytes,
-                            .frozen = net->frozen_bytes};
+                            .frozen = net->frozen_bytes,
+                            .masked = net->masked_bytes};
 }
 
 bool wtl_net_can_skip(const wtl_net *net, int index)
@@ -394,9 +399,10 @@ const char *wtl_net_kernel(const wtl_net *net, int index)
         return "not in the inference net";
     }
     return index == 0 ? "input"
-           : net->places[place->home].fused != WTL_ACTIVATION_NONE &&
-                   net->def->layers[index].kind >= WTL_LAYER_RELU &&
-                   net->def->layers[index].kind <= WTL_LAYER_RELU6
+           : net->def->layers[index].kind == WTL_LAYER_ADD ||
+                   (net->places[place->home].fused != WTL_ACTIVATION_NONE &&
+                    net->def->layers[index].kind >= WTL_LAYER_RELU &&
+                    net->def->layers[index].kind <= WTL_LAYER_RELU6)
                ? "fused into its input"
                : "same memory as its input";
 }

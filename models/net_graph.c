@@ -24,17 +24,44 @@ static void count_readers(const wtl_net *net, int *readers)
     }
 }
 
-/* A ReLU disappears into the layer before if nothing else reads the value between. */
+/* A ReLU disappears into the layer before, or the sum that has disappeared there, if nothing else
+ * reads the value between. */
 static bool fuses(const wtl_net *net, int layer, const int *readers)
 {
     const wtl_layer_def *def = &net->def->layers[layer];
     if (net->options.no_fusion || activation_of(def->kind) == WTL_ACTIVATION_NONE) {
         return false;
     }
-    int producer = def->inputs[0];
-    return wtl_layer_ops_of(net->def->layers[producer].kind)->fuses && readers[producer] == 1 &&
-           producer != net->main_layer && net->places[producer].home == producer &&
-           net->places[producer].fused == WTL_ACTIVATION_NONE;
+    int producer = def->inputs[0], home = net->places[producer].home;
+    bool sum = home != producer && net->def->layers[producer].kind == WTL_LAYER_ADD;
+    return (home == producer || sum) && readers[producer] == 1 && producer != net->main_layer &&
+           wtl_layer_ops_of(net->def->layers[home].kind)->fuses &&
+           net->places[home].fused == WTL_ACTIVATION_NONE;
+}
+
+/* Of a sum of two at inference: the input, computed last, whose layer can add the other to its own
+ * sums; -1: none. */
+static int adds_within(const wtl_net *net, int layer, const int *readers)
+{
+    const wtl_layer_def *def = &net->def->layers[layer];
+    if (net->options.no_fusion || net->options.training || net->options.keep_outputs ||
+        net->options.engine != WTL_ENGINE_NATIVE || def->kind != WTL_LAYER_ADD ||
+        def->input_count != 2) {
+        return -1;
+    }
+    int a = def->inputs[0], b = def->inputs[1], home_a = net->places[a].home,
+        home_b = net->places[b].home;
+    int last = net->places[home_a].node > net->places[home_b].node ? a : b;
+    const wtl_layer_def *producer = &net->def->layers[last];
+    const wtl_place *place = &net->places[last];
+    bool free = place->home == last && place->node >= 0 && place->addend < 0 &&
+                place->fused == WTL_ACTIVATION_NONE && readers[last] == 1 && home_a != home_b;
+    return free && producer->kind == WTL_LAYER_CONV &&
+                   wtl_layer_ops_of(producer->kind)
+                       ->blocks(producer, &net->shapes[producer->inputs[0]], 1,
+                                net->shapes[last])
+               ? last
+               : -1;
 }
 
 static bool is_alias(const wtl_net *net, const wtl_layer_ops *ops)
@@ -55,8 +82,14 @@ static void place_layers(wtl_net *net, const int *readers)
         } else if (is_alias(net, wtl_layer_ops_of(layer->kind))) {
             place->home = net->places[layer->inputs[0]].home;
         } else if (fuses(net, i, readers)) {
-            place->home = layer->inputs[0];
-            net->places[layer->inputs[0]].fused = activation_of(layer->kind);
+            place->home = net->places[layer->inputs[0]].home;
+            net->places[place->home].fused = activation_of(layer->kind);
+        } else if (adds_within(net, i, readers) >= 0) {
+            int conv = adds_within(net, i, readers);
+            int other = layer->inputs[layer->inputs[0] == conv ? 1 : 0];
+            place->home = conv;
+            net->places[conv].addend = net->places[other].home;
+            net->places[conv].in_sum = net->places[net->places[other].home].in_sum = true;
         } else {
             place->home = i;
             place->node = net->node_count++;
@@ -67,10 +100,11 @@ static void place_layers(wtl_net *net, const int *readers)
 static wtl_status make_node(wtl_net *net, int i, wtl_node *node)
 {
     const wtl_layer_def *layer = &net->def->layers[i];
-    size_t count = (size_t)layer->input_count;
+    int addend = net->places[i].addend;
+    size_t count = (size_t)layer->input_count + (addend >= 0);
     node->layer = i;
     node->ops = wtl_layer_ops_of(layer->kind);
-    node->input_count = layer->input_count;
+    node->input_count = (int)count;
     node->saved_block = node->scratch_block[0] = node->scratch_block[1] = WTL_NO_BLOCK;
     node->in = wtl_alloc(count, sizeof *node->in);
     node->home = wtl_alloc(count, sizeof *node->home);
@@ -87,9 +121,10 @@ static wtl_status make_node(wtl_net *net, int i, wtl_node *node)
         !node->copy_block || !node->adds || !node->x_image || !node->dx_image || !node->state) {
         return WTL_E_NOMEM;
     }
-    for (int j = 0; j < layer->input_count; j++) {
-        node->in[j] = net->shapes[layer->inputs[j]];
-        node->home[j] = net->places[layer->inputs[j]].home;
+    for (int j = 0; j < node->input_count; j++) {
+        int input = j < layer->input_count ? layer->inputs[j] : addend;
+        node->in[j] = net->shapes[input];
+        node->home[j] = net->places[input].home;
         node->spare[j] = node->copy_block[j] = WTL_NO_BLOCK;
     }
     return WTL_OK;
@@ -147,6 +182,7 @@ wtl_status wtl_net_plan_graph(wtl_net *net, wtl_error *err)
                                          .value = WTL_NO_BLOCK,
                                          .gradient = WTL_NO_BLOCK,
                                          .within = -1,
+                                         .addend = -1,
                                          .copy = WTL_NO_BLOCK};
         }
         count_readers(net, readers);

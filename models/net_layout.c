@@ -75,7 +75,7 @@ static void place_within(wtl_net *net, const wtl_node *concat)
     for (int j = 0; j < concat->input_count; j++) {
         int home = concat->home[j];
         wtl_place *place = &net->places[home];
-        if (place->blocked && place->node >= 0 && place->within < 0 &&
+        if (place->blocked && place->node >= 0 && place->within < 0 && !place->in_sum &&
             net->def->layers[home].kind != WTL_LAYER_CONCAT &&
             home != net->places[net->main_layer].home && reader_count(net, home) == 1) {
             place->within = concat->layer;

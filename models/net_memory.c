@@ -57,7 +57,8 @@ static wtl_status output_bytes(const wtl_net *net, int layer, size_t *bytes, wtl
 
 void wtl_net_name_kernel(wtl_node *node, const char *kernel)
 {
-    snprintf(node->kernel, sizeof node->kernel, "%s%s", kernel ? kernel : node->ops->word,
+    snprintf(node->kernel, sizeof node->kernel, "%s%s%s", kernel ? kernel : node->ops->word,
+             node->plan.adds ? ", sum fused" : "",
              node->plan.fused == WTL_ACTIVATION_RELU    ? ", relu fused"
              : node->plan.fused == WTL_ACTIVATION_RELU6 ? ", relu6 fused"
                                                         : "");
@@ -87,6 +88,7 @@ static wtl_status set_up_nodes(wtl_net *net, wtl_error *err)
                                       .blocked_out = node->blocked_out,
                                       .training = net->options.training,
                                       .input_gradient = wants_dx,
+                                      .adds = net->places[node->layer].addend >= 0,
                                       .fused = net->places[node->layer].fused};
         if (node->ops->setup) {
             wtl_status status = node->ops->setup(node->state, layer, &node->plan, err);

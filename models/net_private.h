@@ -39,6 +39,8 @@ typedef struct wtl_place {
     int within;          /* the concatenation whose map it is a part of, or -1 */
     size_t offset;       /* of the part, in floats */
     size_t image;        /* floats between images */
+    int addend;          /* layer whose output is added to this one's, or -1 */
+    bool in_sum;         /* one of the two */
     bool copied;         /* the caller sees a copy in NCHW of a map in blocks */
     int copy;            /* its block */
 } wtl_place;
@@ -68,6 +70,8 @@ typedef struct wtl_node {
     char kernel[96];
     wtl_frozen_plan frozen_plan;
     const void *frozen; /* or NULL */
+    wtl_masked_plan masked_plan;
+    void *masked; /* or NULL */
     double seconds[2];  /* of the latest forward and backward under a clock */
 } wtl_node;
 
@@ -92,6 +96,9 @@ struct wtl_net {
     size_t arena_bytes, unshared_bytes;
     char *frozen; /* of wtl_net_freeze(): each node's weights, then scratch */
     size_t frozen_bytes;
+    char *masked; /* of wtl_net_follow_masks(): likewise */
+    size_t masked_bytes;
+    uint64_t follow_count; /* calls of it */
     float stat_momentum;            /* < 0: each layer's own */
     double (*clock)(void *context); /* NULL: layers are not timed */
     void *clock_context;
@@ -147,6 +154,7 @@ static inline wtl_layer_run wtl_net_run_of(const wtl_net *net, const wtl_node *n
                            .layer = node->layer,
                            .saved = node->saved,
                            .frozen = node->frozen,
+                           .masked = node->masked,
                            .x_image = node->x_image,
                            .dx_image = node->dx_image,
                            .y_image = net->places[node->layer].image,

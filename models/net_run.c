@@ -89,9 +89,24 @@ static void backward_node(wtl_net *net, wtl_node *node, int n)
     }
 }
 
+/* But those that the layers set: they lie between gradients that they add to. */
+static void clear_gradients(wtl_net *net)
+{
+    float *end = net->gradients + net->gradient_bytes / sizeof(float), *from = net->gradients;
+    for (int e = 0; e < net->node_count; e++) {
+        const wtl_node *node = &net->nodes[e];
+        if (node->masked && node->masked_plan.sets_weights) {
+            float *set = node->gradient[0];
+            wtl_clear(net->options.threads, from, (size_t)(set - from));
+            from = set + net->params[node->first_param].count;
+        }
+    }
+    wtl_clear(net->options.threads, from, (size_t)(end - from));
+}
+
 void wtl_net_backward(wtl_net *net, int n)
 {
-    wtl_clear(net->options.threads, net->gradients, net->gradient_bytes / sizeof(float));
+    clear_gradients(net);
     for (int e = net->node_count - 1; e >= 0; e--) {
         if (net->nodes[e].backward) {
             double start = clock_of(net);

@@ -580,7 +580,7 @@ static int check(const bench_args *args, bench *b, const wtl_parsed *parsed)
         return wtl_cli_usage_error(command, "bench needs a checkpoint or network (CKPT|NET)");
     }
     if (args->train && args->dense) {
-        return wtl_cli_usage_error(command, "--dense: training is always dense");
+        return wtl_cli_usage_error(command, "--dense is of inference: leave --train out");
     }
     if (args->train && args->no_fold) {
         return wtl_cli_usage_error(command, "--no-fold: training never folds");

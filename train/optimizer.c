@@ -27,6 +27,9 @@ enum { CHUNK = 4096, LANES = 16 };
 typedef struct slot {
     wtl_param *param;
     bool decays;
+    uint64_t
+        held; /* a step of this param->followed held the mask: since then all that is masked
+                      is 0, and gradients of 0 leave it so */
     float *momentum; /* v, or Adam's m */
     float *second;   /* Adam's s */
     float *average;
@@ -135,6 +138,12 @@ WTL_HOT static void sweep_mask(size_t n, const float *restrict mask, float *rest
 
 /* ---- one chunk ---- */
 
+/* The mask, or NULL where there is none or nothing for it to do. */
+static const float *mask_to_hold(const slot *s)
+{
+    return s->param->followed && s->held == s->param->followed ? NULL : s->param->mask;
+}
+
 static void mask_state(const slot *s, size_t begin, size_t count)
 {
     const float *mask = s->param->mask;
@@ -169,7 +178,9 @@ static void step_chunk(const wtl_optimizer *optimizer, const chunk *c, step_numb
     if (s->average) {
         sweep_average(c->count, by.follow, w, s->average + c->begin);
     }
-    mask_state(s, c->begin, c->count);
+    if (mask_to_hold(s)) {
+        mask_state(s, c->begin, c->count);
+    }
 }
 
 /* ---- options ---- */
@@ -367,9 +378,10 @@ static double gradient_norm(wtl_optimizer *optimizer)
         for (long i = begin; i < end; i++) {
             const chunk *c = &optimizer->chunks[i];
             const wtl_param *p = optimizer->slots[c->slot].param;
+            const float *mask = p->followed ? NULL : p->mask; /* else it is 0 where masked */
             optimizer->chunk_sums[i] = p->gradient
                                            ? sum_of_squares(c->count, p->gradient + c->begin,
-                                                            p->mask ? p->mask + c->begin : NULL)
+                                                            mask ? mask + c->begin : NULL)
                                            : 0.0;
         }
     }
@@ -415,6 +427,9 @@ double wtl_optimizer_step(wtl_optimizer *optimizer, double rate)
         for (long i = begin; i < end; i++) {
             step_chunk(optimizer, &optimizer->chunks[i], by);
         }
+    }
+    for (int i = 0; i < optimizer->slot_count; i++) {
+        optimizer->slots[i].held = optimizer->slots[i].param->followed;
     }
     return norm;
 }

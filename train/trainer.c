@@ -454,6 +454,9 @@ static wtl_status run_epochs(trainer *t, wtl_error *err)
     t->epoch_began = t->last_save = t->last_event = now(t);
     t->saved = t->run.resumed;
     wtl_status status = tell_beginning(t, err);
+    if (status == WTL_OK) { /* of a pruned net they stay as they are */
+        status = wtl_net_follow_masks(t->run.net, err);
+    }
     while (status == WTL_OK && t->run.state.epoch < t->run.options.epochs) {
         status = run_epoch(t, err);
     }

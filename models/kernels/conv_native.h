@@ -6,6 +6,7 @@
 #define WTL_CONV_NATIVE_H
 
 #include "conv_direct.h"
+#include "conv_masked.h"
 #include "conv_sparse.h"
 #include "layer_ops.h"
 
@@ -22,12 +23,19 @@ typedef struct wtl_conv_native {
     int threads, batch;
     wtl_activation fused;
     bool has_bias;
-    bool winograd;          /* in the three dense products */
+    bool adds;     /* x[1] to y, at inference */
+    bool winograd; /* in the three dense products */
+    bool wants_data;
     wtl_conv_method frozen; /* chosen for the weights at hand */
-    wtl_sparse_form form;   /* if that is sparse */
-    bool plain;             /* the input is NCHW */
-    bool no_sparse;
-    size_t packed;          /* floats of scratch for packed filters */
+    bool no_winograd;
+    wtl_conv_masked masked;    /* and for the mask: kept weights, */
+    bool compacts;             /* or, if this is set, */
+    wtl_conv_geometry compact; /* kept filters and channels (conv_compact.h) */
+    size_t dense_scratch;      /* bytes, of the dense products */
+    wtl_sparse_form form;      /* if that is sparse */
+    bool plain;                /* the input is NCHW */
+    bool no_sparse;            /* when frozen */
+    size_t packed;             /* floats of scratch for packed filters */
 } wtl_conv_native;
 
 /* Sets plan->scratch_bytes and plan->kernel. */
@@ -39,9 +47,16 @@ bool wtl_conv_native_can_skip(const wtl_conv_native *c);
 void wtl_conv_native_plan_frozen(wtl_conv_native *c, const wtl_layer_run *run,
                                  const wtl_kernel_costs *costs, wtl_frozen_plan *plan);
 void wtl_conv_native_freeze(const wtl_conv_native *c, const wtl_layer_run *run, void *frozen);
-void wtl_conv_native_forward(const wtl_conv_native *c, const wtl_layer_run *run, const float *x,
-                             float *y);
+void wtl_conv_native_plan_masked(wtl_conv_native *c, const wtl_layer_run *run,
+                                 const float *mask, wtl_masked_plan *plan);
+void wtl_conv_native_follow(const wtl_conv_native *c, const float *mask, void *masked);
+void wtl_conv_native_forward(const wtl_conv_native *c, const wtl_layer_run *run,
+                             const float *const *x, float *y);
 /* dx may be NULL. */
+void wtl_conv_native_weights(const wtl_conv_native *c, const wtl_layer_run *run,
+                             wtl_const_map x, wtl_const_map dy);
+void wtl_conv_native_data(const wtl_conv_native *c, const wtl_layer_run *run, wtl_const_map dy,
+                          wtl_map dx);
 void wtl_conv_native_backward(const wtl_conv_native *c, const wtl_layer_run *run,
                               const float *x, const float *dy, float *dx);
 

@@ -50,12 +50,15 @@ typedef struct wtl_conv_sparse {
     wtl_conv_geometry g;
     int groups; /* that tiles are cut by: 1 unless groups are whole blocks */
     int group_channels, group_filters;
+    bool plain;     /* x is NCHW */
+    bool gradients; /* laid out for the weights' gradient, else for forward */
     wtl_sparse_form form;
     wtl_sparse_layout layout;
     size_t entries;    /* packed: non-zeros, or quads of them */
     size_t starts_at;  /* int32_t [groups][panels][filters or quads of a group], + 1 */
     size_t entries_at; /* wtl_sparse_entry or wtl_sparse_quad [entries] */
     size_t weights_at; /* int64_t [groups][blocks + 1]: work of the blocks before */
+    size_t index_at;   /* of a pattern: int32_t [entries][1 or 4]: places in w, or -1 */
     size_t bytes;      /* of all */
     double seconds;    /* estimated, one thread, the whole batch */
 } wtl_conv_sparse;
@@ -90,6 +93,36 @@ void wtl_conv_sparse_forward(const wtl_native *native, const wtl_conv_sparse *pa
                              wtl_activation activation, const float *add, float *y,
                              size_t y_image, float *scratch);
 
+/* ---- patterns: packed once for a mask, filled with values each step, for training ---- */
+
+/* The layer whose forward product is the gradient of the input of a layer `g`: it reads dy, its
+ * filters are the layer's channels. False where there is none: with a stride, or where padding
+ * is wider than the filters. */
+bool wtl_conv_sparse_flipped(const wtl_conv_geometry *g, wtl_conv_geometry *flipped);
+
+/* Plan the pattern of the weights where mask [K,C/G,R,S] is not 0, of layer `g`; with `flipped`,
+ * `g` is the flipped layer and the mask that of the layer it comes from. `plain`: x is NCHW. `gradients`: to be
+ * fast in wtl_conv_sparse_weights() rather than forward. Sets *p, `bytes` and
+ * `seconds` included; false where the layer is too large. */
+bool wtl_conv_sparse_plan_pattern(wtl_conv_sparse *p, const wtl_native *native,
+                                  const wtl_conv_geometry *g, int batch, const float *mask,
+                                  bool flipped, bool plain, bool gradients);
+/* Make it in `memory`, of planned->bytes bytes, aligned to 64. */
+wtl_conv_sparse *wtl_conv_sparse_make_pattern(const wtl_conv_sparse *planned,
+                                              const wtl_conv_geometry *g, const float *mask,
+                                              bool flipped, void *memory);
+/* Fill in the values that w has now. */
+void wtl_conv_sparse_take(wtl_conv_sparse *pattern, int threads, const float *w);
+
+/* Bytes of scratch of forward and of the function below; SIZE_MAX if they cannot be counted. */
+size_t wtl_conv_sparse_own_scratch(const wtl_conv_sparse *pattern, int threads);
+size_t wtl_conv_sparse_weights_scratch(const wtl_conv_sparse *pattern, int threads);
+/* dw = the sum of dy * x for the weights of a pattern that is not flipped; others are left as they
+ * are. x and dy are maps in blocks of n <= batch images. The result is the same at the same number
+ * of threads. */
+void wtl_conv_sparse_weights(const wtl_native *native, const wtl_conv_sparse *pattern, int n,
+                             int threads, const float *x, size_t x_image, const float *dy,
+                             size_t y_image, float *dw, float *scratch);
 /* wtl_kernel_choose() for a geometry; in kernel_costs.c. */
 wtl_kernel_choice wtl_kernel_choose_for(const wtl_kernel_costs *costs,
                                         const wtl_conv_geometry *g, wtl_kernel_density density,
@@ -106,7 +139,7 @@ wtl_conv_geometry wtl_sparse_geometry(const wtl_conv_geometry *g);
  * large. Sets the fields of *packed up to `entries`, and `seconds`. */
 bool wtl_sparse_plan(wtl_conv_sparse *packed, const wtl_native *native,
                      const wtl_conv_geometry *g, int batch, wtl_sparse_form form,
-                     size_t entries);
+                     size_t entries, bool gradients);
 
 /* Seconds of one thread that a planned layer takes at these rates. */
 double wtl_sparse_estimate(const wtl_conv_sparse *packed, const wtl_native *native, int batch,

@@ -124,6 +124,13 @@ static double ns_of_sums(const wtl_conv_sparse *p, const wtl_sparse_layout *l,
                        : rate(costs->quads_ns, costs->quads_far_ns, bytes);
     /* An entry itself is read once a call: as long as a vector's product. */
     each *= pixels + calls * kernels->lanes * (rows ? 1.0 : 0.25);
+    if (p->gradients) {
+        /* dy is read once for all entries; a weight's vector of sums is put away after each call,
+         * and added up at last. */
+        double weights = n * (rows ? 1 : WTL_QUAD);
+        return n * each + weights * kernels->lanes * costs->sum_ns * (2.0 + calls) / 3 +
+               calls * costs->call_ns + (rows ? 1 : WTL_QUAD) * pixels * costs->sum_ns / 3;
+    }
     return n * each + calls * costs->call_ns + (rows ? 1 : WTL_QUAD) * pixels * costs->sum_ns;
 }
 
@@ -243,9 +250,9 @@ static void set_groups(wtl_conv_sparse *p, const wtl_conv_geometry *g)
 }
 
 bool wtl_sparse_plan(wtl_conv_sparse *p, const wtl_native *native, const wtl_conv_geometry *g,
-                     int batch, wtl_sparse_form form, size_t entries)
+                     int batch, wtl_sparse_form form, size_t entries, bool gradients)
 {
-    *p = (wtl_conv_sparse){.form = form, .entries = entries};
+    *p = (wtl_conv_sparse){.form = form, .entries = entries, .gradients = gradients};
     set_groups(p, g);
     search s = {.p = p, .native = native, .batch = batch};
     if (entries > INT32_MAX || !try_all(&s)) {

@@ -124,7 +124,7 @@ static double sparse_seconds(const wtl_kernel_costs *costs, const wtl_conv_geome
 {
     wtl_conv_sparse plan;
     const wtl_native *native = wtl_native_of(costs->isa);
-    if (!wtl_sparse_plan(&plan, native, g, batch, form, (size_t)entries)) {
+    if (!wtl_sparse_plan(&plan, native, g, batch, form, (size_t)entries, false)) {
         return INFINITY;
     }
     return wtl_sparse_estimate(&plan, native, batch, costs);

@@ -28,7 +28,8 @@ enum { WTL_BLOCK_CHANNELS = 16 };
     EACH(batchnorm)                                                                            \
     EACH(depthwise)                                                                            \
     EACH(dense)                                                                                \
-    EACH(sparse_dense)
+    EACH(sparse_dense)                                                                         \
+    EACH(masked)
 
 typedef struct wtl_native {
     wtl_isa isa;

@@ -118,13 +118,28 @@ static void conv_freeze(const void *self, const wtl_layer_run *run, void *frozen
     wtl_conv_native_freeze(&state->native, run, frozen);
 }
 
+static void conv_plan_masked(void *self, const wtl_layer_run *run, const float *mask,
+                             wtl_masked_plan *plan)
+{
+    conv_state *state = self;
+    if (state->blocked) {
+        wtl_conv_native_plan_masked(&state->native, run, mask, plan);
+    }
+}
+
+static void conv_follow(const void *self, const float *mask, void *masked)
+{
+    const conv_state *state = self;
+    wtl_conv_native_follow(&state->native, mask, masked);
+}
+
 static void conv_forward(const void *self, const wtl_layer_run *run, const float *const *x,
                          float *y)
 {
     const conv_state *state = self;
     const float *w = run->value[0], *b = state->bias ? run->value[1] : NULL;
     if (state->blocked) {
-        wtl_conv_native_forward(&state->native, run, x[0], y);
+        wtl_conv_native_forward(&state->native, run, x, y);
     } else if (run->engine == WTL_ENGINE_REFERENCE) {
         wtl_conv_reference_forward(&state->geometry, run->n, x[0], w, b, y);
         wtl_activate(y,
@@ -195,6 +210,8 @@ const wtl_layer_ops wtl_conv_ops = {
     .can_skip = conv_can_skip,
     .plan_frozen = conv_plan_frozen,
     .freeze = conv_freeze,
+    .plan_masked = conv_plan_masked,
+    .follow = conv_follow,
     .forward = conv_forward,
     .backward = conv_backward,
 };

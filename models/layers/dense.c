@@ -5,6 +5,7 @@
  * Shapes:  x [n,D]   w [K,D]   b [K]   y [n,K]     D = C*H*W of the input
  */
 #include "kernels/conv_kernels.h"
+#include "kernels/dense_masked.h"
 #include "kernels/native_dense.h"
 #include "kernels/sparse_dense.h"
 #include "layer_ops.h"
@@ -24,6 +25,8 @@ typedef struct dense_state {
     wtl_activation fused;
     const wtl_native *native;
     bool no_sparse;
+    bool wants_data;
+    wtl_dense_masked masked; /* chosen for the mask at hand */
     wtl_sparse_dense sparse; /* of frozen weights; bytes 0: they run dense */
 } dense_state;
 
@@ -80,6 +83,7 @@ static wtl_status dense_setup(void *self, const wtl_layer_def *def, wtl_layer_pl
     state->fused = plan->fused;
     state->native = plan->native;
     state->no_sparse = plan->no_sparse;
+    state->wants_data = plan->input_gradient;
     if (plan->engine == WTL_ENGINE_NATIVE) {
         plan->scratch_bytes = wtl_native_dense_scratch(plan->batch, state->d);
         plan->kernel = plan->batch <= WTL_DENSE_FEW ? "dot products" : "images side by side";
@@ -95,6 +99,30 @@ static bool dense_can_skip(const void *self)
 {
     const dense_state *l = self;
     return l->native && !l->no_sparse;
+}
+
+static void dense_plan_masked(void *self, const wtl_layer_run *run, const float *mask,
+                              wtl_masked_plan *plan)
+{
+    dense_state *l = self;
+    wtl_dense_masked *m = &l->masked;
+    if (run->engine != WTL_ENGINE_NATIVE ||
+        !wtl_dense_masked_plan(m, l->native, l->k, l->d, run->n, l->wants_data, mask)) {
+        return;
+    }
+    size_t sparse = wtl_dense_masked_scratch(m, run->threads);
+    size_t dense = wtl_native_dense_scratch(run->n, l->d);
+    plan->bytes = m->bytes;
+    plan->scratch_bytes = sparse > dense ? sparse : dense;
+    plan->sets_weights = m->weights;
+    wtl_name_masked(plan, m->forward, m->weights, m->data || !l->wants_data,
+                    "images side by side");
+}
+
+static void dense_follow(const void *self, const float *mask, void *masked)
+{
+    const dense_state *l = self;
+    wtl_dense_masked_make(&l->masked, mask, masked);
 }
 
 /* Dense weights need no other layout. */
@@ -183,9 +211,24 @@ static void native_forward(const dense_state *l, const wtl_layer_run *run, const
     if (run->frozen) {
         wtl_sparse_dense_forward(l->native, run->threads, run->frozen, &t, x, b, y,
                                  run->scratch);
-        return;
+    } else if (run->masked && l->masked.forward) {
+        wtl_dense_masked_take(&l->masked, run->masked, run->threads, run->value[0]);
+        wtl_dense_masked_forward(&l->masked, l->native, run->masked, run->threads, &t, x, b, y,
+                                 run->scratch);
+    } else {
+        wtl_native_dense_forward(l->native, run->threads, &t, x, run->value[0], b, y,
+                                 run->scratch);
     }
-    wtl_native_dense_forward(l->native, run->threads, &t, x, run->value[0], b, y, run->scratch);
+}
+
+static void masked_data(const dense_state *l, const wtl_layer_run *run, const wtl_dense *t,
+                        const float *dy, float *dx)
+{
+    if (!l->masked.forward) { /* else it has the values already */
+        wtl_dense_masked_take(&l->masked, run->masked, run->threads, run->value[0]);
+    }
+    wtl_dense_masked_data(&l->masked, l->native, run->masked, run->threads, t, dy, dx,
+                          run->scratch);
 }
 
 static void native_backward(const dense_state *l, const wtl_layer_run *run, const float *x,
@@ -196,10 +239,20 @@ static void native_backward(const dense_state *l, const wtl_layer_run *run, cons
                    .d = l->d,
                    .x_step = (long)run->x_image[0],
                    .y_step = (long)run->dy_image};
-    wtl_native_dense_weights(l->native, run->threads, &t, false, x, dy, run->gradient[0],
-                             l->bias ? run->gradient[1] : NULL, run->scratch);
-    if (dx) {
-        t.x_step = (long)run->dx_image[0];
+    if (run->masked && l->masked.weights) {
+        if (l->bias) {
+            l->native->dense->bias(&t, 0, l->k, true, dy, run->gradient[1]);
+        }
+        wtl_dense_masked_weights(&l->masked, l->native, run->masked, run->threads, &t, x, dy,
+                                 run->gradient[0], run->scratch);
+    } else {
+        wtl_native_dense_weights(l->native, run->threads, &t, false, x, dy, run->gradient[0],
+                                 l->bias ? run->gradient[1] : NULL, run->scratch);
+    }
+    t.x_step = dx ? (long)run->dx_image[0] : 0;
+    if (dx && run->masked && l->masked.data) {
+        masked_data(l, run, &t, dy, dx);
+    } else if (dx) {
         wtl_native_dense_data(l->native, run->threads, &t, dy, run->value[0], dx);
     }
 }
@@ -322,6 +375,8 @@ const wtl_layer_ops wtl_dense_ops = {
     .macs = dense_macs,
     .setup = dense_setup,
     .can_skip = dense_can_skip,
+    .plan_masked = dense_plan_masked,
+    .follow = dense_follow,
     .plan_frozen = dense_plan_frozen,
     .freeze = dense_freeze,
     .forward = dense_forward,

@@ -295,16 +295,12 @@ static wtl_status next_batch(wtl_finetune *f, uint64_t *epoch, uint64_t *positio
     return status;
 }
 
-wtl_status wtl_finetune_run(wtl_finetune *finetune, wtl_finetune_state *state,
+static wtl_status run_steps(wtl_finetune *finetune, wtl_finetune_state *state,
                             int (*tick)(void *context, const wtl_finetune_state *state),
                             void *context, wtl_error *err)
 {
-    if (state->step >= state->steps) {
-        return WTL_OK;
-    }
     const uint64_t batches = wtl_batcher_count(finetune->batcher);
     uint64_t epoch = state->position / batches;
-    wtl_mask_apply_net(finetune->net);
     wtl_status status =
         wtl_batcher_start(finetune->batcher, epoch, (size_t)(state->position % batches), err);
     while (status == WTL_OK && state->step < state->steps) {
@@ -321,6 +317,23 @@ wtl_status wtl_finetune_run(wtl_finetune *finetune, wtl_finetune_state *state,
             break;
         }
     }
+    return status;
+}
+
+/* Whoever calls may change masks between two runs, so that they are followed within one alone. */
+wtl_status wtl_finetune_run(wtl_finetune *finetune, wtl_finetune_state *state,
+                            int (*tick)(void *context, const wtl_finetune_state *state),
+                            void *context, wtl_error *err)
+{
+    if (state->step >= state->steps) {
+        return WTL_OK;
+    }
+    wtl_mask_apply_net(finetune->net);
+    wtl_status status = wtl_net_follow_masks(finetune->net, err);
+    if (status == WTL_OK) {
+        status = run_steps(finetune, state, tick, context, err);
+    }
+    wtl_net_forget_masks(finetune->net);
     return status;
 }
 

@@ -155,7 +155,7 @@ XDG_CACHE_HOME=$work/taken expect_error 73 "kernels-plain.json" bench --calibrat
 expect_error 64 "leave 'tiny.net' out" bench tiny.net --calibrate
 expect_error 64 "without --layers" bench --calibrate --layers
 expect_error 64 "CKPT|NET" bench
-expect_error 64 "always dense" bench tiny.net --train --dense
+expect_error 64 "leave --train out" bench tiny.net --train --dense
 
 # Bound threads: the processors are counted, not the one that this thread is bound to.
 here=$(nproc)

@@ -283,6 +283,39 @@ static void an_output_is_given_only_while_it_is_there(void **state)
     wtl_net_free(shared);
 }
 
+/* Two convolutions side by side and one behind another whose sums are added: at inference the
+ * later convolution adds, the reference engine does not. */
+static void a_sum_that_a_convolution_adds_is_the_same_sum(void **state)
+{
+    (void)state;
+    static const char text[] = "net residual\n"
+                               "input data 3x9x9\n"
+                               "a = conv data out=32 kernel=3 pad=1\n"
+                               "b = conv a out=32 kernel=3 pad=1\n"
+                               "s = add b a\n"
+                               "r = relu s\n"
+                               "c = conv r out=20 kernel=1\n"
+                               "d = conv r out=20 kernel=3 pad=1\n"
+                               "t = add c d\n"
+                               "p = avgpool t global=yes\n"
+                               "prob = softmax p\n";
+    wtl_net_options options = {.batch = 2, .threads = 2};
+    wtl_net *adding = make(text, &options);
+    options.engine = WTL_ENGINE_REFERENCE;
+    wtl_net *plain = make(text, &options);
+    assert_non_null(strstr(wtl_net_kernel(adding, 2), "sum fused, relu fused"));
+    assert_null(strstr(wtl_net_kernel(adding, 1), "sum fused"));
+    assert_non_null(strstr(wtl_net_kernel(adding, 6), "sum fused"));
+    fill_input(adding);
+    fill_input(plain);
+    wtl_net_forward(adding, 2, WTL_RUN_INFERENCE, 0);
+    wtl_net_forward(plain, 2, WTL_RUN_INFERENCE, 0);
+    assert_null(wtl_net_layer_output(adding, 2, NULL)); /* only the sum is there */
+    assert_all_close(wtl_net_output(adding, NULL), wtl_net_output(plain, NULL), 2 * 20, 1e-5);
+    wtl_net_free(adding);
+    wtl_net_free(plain);
+}
+
 static void running_allocates_nothing(void **state)
 {
     (void)state;
@@ -506,6 +539,7 @@ int main(void)
         WTL_TEST(the_same_step_gives_the_same_bits),
         WTL_TEST(shared_memory_at_inference_changes_nothing_and_is_less),
         WTL_TEST(an_output_is_given_only_while_it_is_there),
+        WTL_TEST(a_sum_that_a_convolution_adds_is_the_same_sum),
         WTL_TEST(running_allocates_nothing),
         WTL_TEST(each_layer_is_timed_by_the_clock_that_is_given),
         WTL_TEST(auxiliary_heads_exist_in_training_only),

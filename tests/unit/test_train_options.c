@@ -148,7 +148,8 @@ static void what_is_wrong_is_named_and_changes_nothing(void **state)
          "c.json: seed: must be a whole number from 0 to 18446744073709551615"},
         {"{\"epochs\": 4, \"augment\": \"0123456789012345678901234567890123456789\"}",
          "c.json: augment: must be a string of fewer than 32 bytes"},
-        {"{\"epochs\": 4, \"engine\": 0}", "c.json: engine: must be one of native blas reference"},
+        {"{\"epochs\": 4, \"engine\": 0}",
+         "c.json: engine: must be one of native blas reference"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         wtl_train_options o = zeroed_defaults();

@@ -1,20 +1,22 @@
 /* bench_conv.c - GFLOP/s of the native engine's convolution kernels, layer by layer and pass by
- * pass, beside the peak of fused multiply-adds measured in the same run. Prints Markdown.
+ * pass, beside the peak of multiply-adds in registers measured in the same round. Prints Markdown.
  *
  *   bench_conv [THREADS [BATCH [ISA]]]      ISA: plain, avx2, avx512
  *
  * Filters are packed outside the timing (they are once a step); taps in the padding count.
  */
-#define _POSIX_C_SOURCE 200809L
+#include "../common/peak.h"
 #include "models/kernels/conv_direct.h"
 #include "models/kernels/native/tile.h"
 #include "wattle/memory.h"
+#include "wattle/text.h"
 #include "wattle/threads.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+enum { ROUNDS = 7 };
 
 typedef struct row {
     const char *name;
@@ -43,13 +45,6 @@ static const row ROWS[] = {
     {"MobileNet 1x1 32-64", 32, 112, 64, 1, 1, 0, 1},
     {"MobileNet 1x1 512", 512, 14, 512, 1, 1, 0, 1},
 };
-
-static double now(void)
-{
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static float *filled(size_t count, unsigned key)
 {
@@ -89,52 +84,55 @@ static void run_weights(job *j)
     wtl_direct_weights(&j->d, j->native, j->n, j->x, j->dy, j->dw, j->scratch);
 }
 
+/* Mean seconds of a run over about 30 ms. */
 static double seconds(void (*run)(job *), job *j)
 {
-    double best = 1e30, start = now();
-    run(j);
-    for (int i = 0; i < 15 && (i < 3 || now() - start < 0.5); i++) {
-        double begin = now();
+    double start = wtl_peak_now(), spent;
+    int runs = 0;
+    do {
         run(j);
-        double spent = now() - begin;
-        best = spent < best ? spent : best;
-    }
-    return best;
+        runs++;
+        spent = wtl_peak_now() - start;
+    } while (spent < 0.03);
+    return spent / runs;
 }
 
-/* A tile whose input and filters stay in the first-level cache: what the units can do. */
-static double peak(const wtl_native *native, int threads)
+static int by_value(const void *a, const void *b)
 {
-    enum { TURNS = 20000 };
-    int widest = native->tile->widths[2];
-    float *x = filled(64 * 1024, 1), *w = filled(64 * 1024, 2), *y = filled(64 * 1024, 3);
-    wtl_tile t = {.blocks_in = 8,
-                  .rows = 1,
-                  .cols = 1,
-                  .depth = 16,
-                  .block_step = 448,
-                  .pixel_step = 16,
-                  .y_pixel_step = 16,
-                  .y_block_step = 512};
-    double best = 0.0;
-    for (int turn = 0; turn < 7; turn++) {
-        double begin = now();
-#pragma omp parallel for num_threads(threads) schedule(static, 1)
-        for (int thread = 0; thread < threads; thread++) {
-            for (int i = 0; i < TURNS; i++) {
-                native->tile->forward(&t, 2, widest, x, w, NULL, NULL, y + thread * 4096);
-            }
-        }
-        double rate = 2.0 * threads * TURNS * 8 * 16 * 32 * widest / (now() - begin);
-        best = rate > best ? rate : best;
-    }
-    wtl_free(x);
-    wtl_free(w);
-    wtl_free(y);
-    return best;
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
 }
 
-static void bench(const row *r, const wtl_native *native, int threads, int n, double top)
+static double median(double *values, int count)
+{
+    qsort(values, (size_t)count, sizeof *values, by_value);
+    return values[count / 2];
+}
+
+/* Medians over rounds, in each of which the peak is measured, too. */
+static void print_rates(job *j, double flops, bool has_data, wtl_peak_isa isa, int threads)
+{
+    void (*const runs[3])(job *) = {run_forward, run_data, run_weights};
+    double rate[3][ROUNDS], share[3][ROUNDS];
+    for (int round = 0; round < ROUNDS; round++) {
+        double top = wtl_peak_flops(isa, threads, 0.03);
+        for (int pass = 0; pass < 3; pass++) {
+            bool skip = pass == 1 && !has_data;
+            rate[pass][round] = skip ? 0.0 : flops / seconds(runs[pass], j);
+            share[pass][round] = rate[pass][round] / top;
+        }
+    }
+    for (int pass = 0; pass < 3; pass++) {
+        if (pass == 1 && !has_data) {
+            printf(" - | - |");
+        } else {
+            printf(" %.0f | %.2f |", 1e-9 * median(rate[pass], ROUNDS),
+                   median(share[pass], ROUNDS));
+        }
+    }
+}
+
+static void bench(const row *r, const wtl_native *native, wtl_peak_isa isa, int threads, int n)
 {
     wtl_conv_geometry g = {.c = r->c,
                            .h = r->hw,
@@ -166,11 +164,9 @@ static void bench(const row *r, const wtl_native *native, int threads, int n, do
     wtl_direct_pack(&j.d.forward, threads, w, NULL, j.forward);
     wtl_direct_pack(&j.d.data, threads, w, NULL, j.data);
     double flops = 2.0 * n * (double)weights * g.p * g.q;
-    double forward = flops / seconds(run_forward, &j);
-    double data = plain ? 0.0 : flops / seconds(run_data, &j);
-    double dw = flops / seconds(run_weights, &j);
-    printf("| %s | %.0f | %.2f | %.0f | %.2f | %.0f | %.2f |\n", r->name, forward * 1e-9,
-           forward / top, data * 1e-9, data / top, dw * 1e-9, dw / top);
+    printf("| %s |", r->name);
+    print_rates(&j, flops, !plain, isa, threads);
+    putchar('\n');
     fflush(stdout);
     float *all[] = {x, dy, j.y.data, j.dx.data, w, j.dw, j.forward, j.data, j.scratch};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
@@ -180,21 +176,29 @@ static void bench(const row *r, const wtl_native *native, int threads, int n, do
 
 int main(int argc, char **argv)
 {
-    int threads = argc > 1 ? atoi(argv[1]) : 1, n = argc > 2 ? atoi(argv[2]) : 32;
-    wtl_isa isa = WTL_ISA_BEST;
-    if (argc > 3) {
-        isa = strcmp(argv[3], "avx2") == 0    ? WTL_ISA_AVX2
-              : strcmp(argv[3], "plain") == 0 ? WTL_ISA_PLAIN
-                                              : WTL_ISA_AVX512;
+    static const wtl_peak_isa PEAKS[WTL_ISA_COUNT] = {[WTL_ISA_PLAIN] = WTL_PEAK_PLAIN,
+                                                      [WTL_ISA_AVX2] = WTL_PEAK_AVX2,
+                                                      [WTL_ISA_AVX512] = WTL_PEAK_AVX512};
+    static const char *const WORDS[] = {"best", "plain", "avx2", "avx512"};
+    int threads = 1, n = 32, most = WTL_ISA_BEST;
+    bool good = argc <= 4 && (argc < 2 || wtl_parse_int(argv[1], 1, 1024, &threads)) &&
+                (argc < 3 || wtl_parse_int(argv[2], 1, 4096, &n));
+    for (int i = 0; argc == 4 && i < WTL_ISA_COUNT; i++) {
+        most = strcmp(argv[3], WORDS[i]) == 0 ? i : most;
     }
-    const wtl_native *native = wtl_native_of(isa);
+    if (!good) {
+        fprintf(stderr, "usage: bench_conv [THREADS [BATCH [plain|avx2|avx512]]]\n");
+        return 64;
+    }
+    const wtl_native *native = wtl_native_of((wtl_isa)most);
     wtl_threads_prepare(threads);
-    double top = peak(native, threads);
-    printf("%d threads, batch %d, peak %.0f GFLOP/s\n\n", threads, n, top * 1e-9);
-    printf("| layer | forward | of peak | data | of peak | weights | of peak |\n");
-    printf("|---|---|---|---|---|---|---|\n");
+    printf("%s, %d threads, batch %d: GFLOP/s and share of the peak, medians of %d rounds\n\n",
+           WORDS[native->isa], threads, n, ROUNDS);
+    printf("| layer | forward | of peak | input gradient | of peak | weight gradient | of peak "
+           "|\n");
+    printf("|---|--:|--:|--:|--:|--:|--:|\n");
     for (size_t i = 0; i < sizeof ROWS / sizeof *ROWS; i++) {
-        bench(&ROWS[i], native, threads, n, top);
+        bench(&ROWS[i], native, PEAKS[native->isa], threads, n);
     }
     return 0;
 }

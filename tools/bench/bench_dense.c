@@ -18,6 +18,7 @@
 
 #include "wattle/blas.h"
 #include "wattle/memory.h"
+#include "wattle/text.h"
 #include "wattle/threads.h"
 
 #include <math.h>
@@ -309,8 +310,15 @@ static wtl_isa isa_of(const char *word)
 static void add_layer(bench *b, const char *text)
 {
     sizes s;
-    if (b->layers == LAYERS || sscanf(text, "%dx%d", &s.k, &s.d) != 2 || s.k < 1 || s.d < 1 ||
-        s.k > 1 << 16 || s.d > 1 << 16) {
+    char word[16];
+    const char *cross = strchr(text, 'x');
+    size_t length = cross ? (size_t)(cross - text) : sizeof word;
+    if (length >= sizeof word || b->layers == LAYERS) {
+        stop("a layer is KxD, as 4096x9216");
+    }
+    memcpy(word, text, length);
+    word[length] = '\0';
+    if (!wtl_parse_int(word, 1, 1 << 16, &s.k) || !wtl_parse_int(cross + 1, 1, 1 << 16, &s.d)) {
         stop("a layer is KxD, as 4096x9216");
     }
     b->layer[b->layers++] = s;
@@ -320,13 +328,14 @@ int main(int argc, char **argv)
 {
     bench b = {.threads = wtl_threads_available(), .native = wtl_native_of(WTL_ISA_BEST)};
     int option;
-    while ((option = getopt(argc, argv, "t:b:i:sd")) != -1) {
+    bool good = true;
+    while (good && (option = getopt(argc, argv, "t:b:i:sd")) != -1) {
         switch (option) {
         case 't':
-            b.threads = atoi(optarg);
+            good = wtl_parse_int(optarg, 1, 1024, &b.threads);
             break;
         case 'b':
-            b.batch = atoi(optarg);
+            good = wtl_parse_int(optarg, 1, 1 << 16, &b.batch);
             break;
         case 'i':
             b.native = wtl_native_of(isa_of(optarg));
@@ -344,8 +353,8 @@ int main(int argc, char **argv)
     if (!b.sparse && !b.dense) {
         b.sparse = b.dense = true;
     }
-    if (b.threads < 1) {
-        stop("-t takes a number of threads");
+    if (!good) {
+        stop("-t and -b take numbers from 1 on");
     }
     for (int i = optind; i < argc; i++) {
         add_layer(&b, argv[i]);

@@ -14,6 +14,7 @@
 #include "models/kernels/native/sparse.h"
 #include "wattle/memory.h"
 #include "wattle/rng.h"
+#include "wattle/text.h"
 #include "wattle/threads.h"
 
 #include <math.h>
@@ -128,8 +129,7 @@ static void prepare_dense(run *r, const wtl_conv_geometry *g, const float *w)
     r->direct = wtl_direct_plan(g, r->native, 1, false);
     r->direct_packed = memory_of(wtl_direct_packed(&r->direct.forward) * sizeof(float));
     wtl_direct_pack(&r->direct.forward, 1, w, r->bias, r->direct_packed);
-    r->direct_scratch =
-        memory_of(wtl_direct_scratch(&r->direct, false) * sizeof(float));
+    r->direct_scratch = memory_of(wtl_direct_scratch(&r->direct, false) * sizeof(float));
 }
 
 static wtl_conv_geometry geometry_of(const layer *l)
@@ -258,6 +258,12 @@ static int calibrate(wtl_isa isa, const char *path)
     return 0;
 }
 
+static int usage(void)
+{
+    fprintf(stderr, "usage: bench_sparse [-b BATCH] [-c FILE] [-i ISA] [-z PERCENT] [-v]\n");
+    return 64;
+}
+
 int main(int argc, char **argv)
 {
     options o = {.batch = 1, .zeros = -1};
@@ -266,7 +272,9 @@ int main(int argc, char **argv)
     for (int option; (option = getopt(argc, argv, "b:c:i:z:v")) != -1;) {
         switch (option) {
         case 'b':
-            o.batch = atoi(optarg) > 0 ? atoi(optarg) : 1;
+            if (!wtl_parse_int(optarg, 1, 4096, &o.batch)) {
+                return usage();
+            }
             break;
         case 'c':
             costs = optarg;
@@ -275,13 +283,16 @@ int main(int argc, char **argv)
             isa = isa_of(optarg);
             break;
         case 'z':
-            o.zeros = atof(optarg) / 100;
+            if (!wtl_parse_double(optarg, 0, 100, &o.zeros)) {
+                return usage();
+            }
+            o.zeros /= 100;
             break;
         case 'v':
             o.verbose = true;
             break;
         default:
-            return 2;
+            return usage();
         }
     }
     if (costs) {

@@ -8,10 +8,12 @@
  * mean square over a sample of outputs, divided by the root mean square of the output; beside
  * them those of a plain float sum.
  */
+#define _POSIX_C_SOURCE 200809L
 #include "models/kernels/conv_winograd.h"
 #include "models/kernels/native/tile.h"
 
 #include "wattle/memory.h"
+#include "wattle/text.h"
 #include "wattle/threads.h"
 
 #include <math.h>
@@ -62,7 +64,11 @@ typedef struct bench {
 static double now(int threads)
 {
     struct timespec t;
-    clock_gettime(threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &t);
+    clockid_t clock = CLOCK_MONOTONIC;
+    if (threads == 1) {
+        clock = CLOCK_THREAD_CPUTIME_ID;
+    }
+    clock_gettime(clock, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
@@ -352,8 +358,14 @@ static void report(bench *b, const char *name, double least_seconds, double top)
 int main(int argc, char **argv)
 {
     static const char *const ISAS[WTL_ISA_COUNT] = {"best", "plain", "avx2", "avx512"};
-    int threads = argc > 1 ? atoi(argv[1]) : 1;
-    double seconds = argc > 2 ? atof(argv[2]) : 0.2;
+    int threads = 1, only = -1;
+    double seconds = 0.2;
+    if ((argc > 1 && !wtl_parse_int(argv[1], 1, 1024, &threads)) ||
+        (argc > 2 && !wtl_parse_double(argv[2], 0.001, 3600, &seconds)) ||
+        (argc > 4 && !wtl_parse_int(argv[4], 0, LAYER_COUNT - 1, &only))) {
+        fprintf(stderr, "usage: bench_winograd [THREADS [SECONDS [ISA [LAYER]]]]\n");
+        return 64;
+    }
     wtl_isa isa = WTL_ISA_BEST;
     for (int i = 0; i < WTL_ISA_COUNT; i++) {
         isa = argc > 3 && strcmp(argv[3], ISAS[i]) == 0 ? (wtl_isa)i : isa;
@@ -367,7 +379,7 @@ int main(int argc, char **argv)
     printf("| --- | --- | --- | --- | --- | --- | --- | --- |\n");
     for (int i = 0; i < LAYER_COUNT; i++) {
         bench b;
-        if (argc > 4 && atoi(argv[4]) != i) {
+        if (only >= 0 && only != i) {
             continue;
         }
         bench_create(&b, native, &LAYERS[i], threads);

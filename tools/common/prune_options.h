@@ -206,17 +206,17 @@ wtl_prune_hooks wtl_cli_prune_hooks(wtl_progress *progress);
      0,                                                                                        \
      0,                                                                                        \
      wtl_granularity_words},                                                                   \
-    {"search-images",                                                                          \
-     NULL,                                                                                     \
-     "N",                                                                                      \
-     "training images on which zeros of activations are counted\n(default 512)",               \
-     NULL,                                                                                     \
-     WTL_OPTION_INT,                                                                           \
-     0,                                                                                        \
-     WTL_AT(T, o.search_images),                                                               \
-     1,                                                                                        \
-     1e6,                                                                                      \
-     NULL},                                                                                    \
+        {"search-images",                                                                      \
+         NULL,                                                                                 \
+         "N",                                                                                  \
+         "training images on which zeros of activations are counted\n(default 512)",           \
+         NULL,                                                                                 \
+         WTL_OPTION_INT,                                                                       \
+         0,                                                                                    \
+         WTL_AT(T, o.search_images),                                                           \
+         1,                                                                                    \
+         1e6,                                                                                  \
+         NULL},                                                                                \
         {"sample-images",                                                                      \
          NULL,                                                                                 \
          "N",                                                                                  \
@@ -264,7 +264,7 @@ wtl_prune_hooks wtl_cli_prune_hooks(wtl_progress *progress);
         {"restore-step",                                                                       \
          NULL,                                                                                 \
          "G",                                                                                  \
-         "weights (blocks) restored at once (energy-aware; default 2)",                                 \
+         "weights (blocks) restored at once (energy-aware; default 2)",                        \
          NULL,                                                                                 \
          WTL_OPTION_INT,                                                                       \
          0,                                                                                    \

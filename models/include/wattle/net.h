@@ -75,8 +75,11 @@ typedef struct wtl_param {
     wtl_param_spec spec;
     size_t count;
     float *value;
-    float *gradient; /* NULL unless training and trained */
-    float *mask;     /* NULL, or 1.0f and 0.0f: weights that stay exactly 0 */
+    float *gradient;   /* NULL unless training and trained */
+    float *mask;       /* NULL, or 1.0f and 0.0f: weights that stay exactly 0 */
+    uint64_t followed; /* 0, or: the gradient is 0 wherever the mask is, until the next call of
+                          wtl_net_follow_masks() or wtl_net_forget_masks(); no two calls of the
+                          former on a net give the same number */
 } wtl_param;
 
 WTL_API int wtl_net_param_count(const wtl_net *net);
@@ -114,6 +117,18 @@ WTL_API void wtl_net_thaw(wtl_net *net);
  * wtl_net_freeze() choose it. Such are a dense layer and a convolution, but for one that reads an
  * image of few channels. */
 WTL_API bool wtl_net_can_skip(const wtl_net *net, int index);
+
+/* Prepare a net for many training steps with the masks it has now: each layer chooses kernels
+ * that leave out what is gone, where that is faster. Gradients of weights that a mask has at 0
+ * need not be computed then: they are 0, or what they are without this call. Until the masks are
+ * followed anew or forgotten, a weight that was gone when they were followed must stay 0 (an
+ * optimiser sees to that). What is chosen depends on the masks and the net's options alone.
+ * A net without masks, or of another engine than the native one, runs as before.
+ *   WTL_E_ARG    the net was not planned for training
+ *   WTL_E_NOMEM  out of memory; the masks are not followed */
+WTL_API wtl_status wtl_net_follow_masks(wtl_net *net, wtl_error *err) WTL_MUST_CHECK;
+/* Back to masks that may change between steps. */
+WTL_API void wtl_net_forget_masks(wtl_net *net);
 
 /* ---- running ---- */
 
@@ -185,6 +200,7 @@ typedef struct wtl_net_memory {
     size_t activations; /* arena: outputs, their gradients, what layers save, scratch */
     size_t unshared;    /* what the arena would take without sharing */
     size_t frozen;      /* weights laid out anew by wtl_net_freeze(), and its scratch */
+    size_t masked;      /* what wtl_net_follow_masks() made, and its scratch */
 } wtl_net_memory;
 
 WTL_API wtl_net_memory wtl_net_memory_of(const wtl_net *net);
