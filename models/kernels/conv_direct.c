@@ -605,9 +605,21 @@ static int outer_taps(const wtl_direct *d)
     return d->forward.plain ? d->geometry.r : d->geometry.r * d->geometry.s;
 }
 
+enum { FEW_SUMS = 32 * 1024 };
+
+static size_t tile_floats(const wtl_direct *d)
+{
+    return (size_t)outer_taps(d) * (size_t)depth_of(&d->forward) * B;
+}
+
 static split split_outer(const wtl_direct *d)
 {
     int in = inputs_of(d), out = blocks_of(d->forward.filters), threads = d->threads;
+    size_t sums = (size_t)in * (size_t)out * tile_floats(d);
+    size_t maps = (size_t)(in + out) * B * (size_t)d->forward.p * (size_t)d->forward.q;
+    if (sums <= FEW_SUMS && maps >= 8 * sums) { /* each image is read by one thread alone */
+        return (split){1, 1, threads};
+    }
     if (in >= threads && imbalance(in, threads) < 1.15) {
         return (split){threads, 1, 1};
     }
@@ -615,11 +627,6 @@ static split split_outer(const wtl_direct *d)
         return (split){1, threads, 1};
     }
     return (split){1, 1, threads};
-}
-
-static size_t tile_floats(const wtl_direct *d)
-{
-    return (size_t)outer_taps(d) * (size_t)depth_of(&d->forward) * B;
 }
 
 static size_t share_floats(const wtl_direct *d, const split *s)
@@ -679,9 +686,19 @@ static void outer_unit(const outer *o, const window *v, int group, int image, in
     }
 }
 
+/* Rows of x and dy that lie in the second-level cache together. */
+static int outer_rows_of(const wtl_direct_pass *pass)
+{
+    int channels = (pass->plain ? pass->channels : blocks_of(pass->channels) * B) +
+                   blocks_of(pass->filters) * B;
+    int fitting = 2 * UNIT_FLOATS / (channels * pass->q);
+    return fitting < 1 ? 1 : least(fitting, pass->rows);
+}
+
 static void outer_group(const outer *o, int group)
 {
     const wtl_direct_pass *pass = &o->d->forward;
+    int rows = outer_rows_of(pass);
     size_t of_group = (size_t)inputs_of(o->d) * pass->h * pass->w * (pass->plain ? 1 : B);
     window windows[MOST_UNIT_IMAGES];
     memset(o->sums, 0,
@@ -689,8 +706,8 @@ static void outer_group(const outer *o, int group)
                sizeof *o->sums);
     for (int n = o->n0; n < o->n1; n += pass->images) {
         int images = least(pass->images, o->n1 - n);
-        for (int p0 = 0; p0 < pass->p; p0 += pass->rows) {
-            int p1 = least(pass->p, p0 + pass->rows);
+        for (int p0 = 0; p0 < pass->p; p0 += rows) {
+            int p1 = least(pass->p, p0 + rows);
             for (int i = 0; i < images; i++) {
                 const float *x = o->x.data + (size_t)(n + i) * o->x.image + group * of_group;
                 windows[i] = window_of(pass, x, o->in0, o->in1, p0, p1,

@@ -43,6 +43,12 @@ WTL_INLINE void forward_tile(const wtl_tile *t, int blocks, int width, long step
             const float *row = x + a * t->block_step + r * t->row_step;
             for (int s = 0; s < t->cols; s++, row += t->col_step) {
                 const float *at = row;
+                if (r == 0 && s == 0) { /* what the tile after next will read */
+                    UNROLL for (int i = 0; i < width; i++)
+                    {
+                        __builtin_prefetch(at + (i + 2 * width) * step);
+                    }
+                }
                 for (int d = 0; d < t->depth; d++, at++, w += vecs * LANES) {
                     vec weight[MOST];
                     UNROLL for (int v = 0; v < vecs; v++)
@@ -154,6 +160,8 @@ static void fence(void)
 
 /* ---- weights ---- */
 
+enum { AHEAD = 16 }; /* pixels: memory is asked for what comes then */
+
 WTL_INLINE void weights_tile(const wtl_outer *t, int blocks, int count, long step,
                              const float *x, const float *dy, float *dw)
 {
@@ -171,6 +179,11 @@ WTL_INLINE void weights_tile(const wtl_outer *t, int blocks, int count, long ste
         const float *from = x + p * t->x_row, *gradient = dy + p * t->dy_row;
         for (int q = 0; q < t->pixels; q++, from += step, gradient += WTL_BLOCK) {
             vec of_y[MOST];
+            __builtin_prefetch(from + AHEAD * step);
+            UNROLL for (int b = 0; b < blocks; b++)
+            {
+                __builtin_prefetch(gradient + b * t->dy_block + AHEAD * WTL_BLOCK);
+            }
             UNROLL for (int v = 0; v < vecs; v++)
             {
                 of_y[v] =
