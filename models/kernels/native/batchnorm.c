@@ -78,6 +78,8 @@ WTL_INLINE void store(sums s, sums more, double *to)
     memcpy(to, &s, sizeof s);
 }
 
+enum { AHEAD = 24 * WTL_BLOCK }; /* floats: memory is asked for what comes then */
+
 /* ---- sweeps: two pixels at a time, so that sums wait less for each other ---- */
 
 static void moments(long pixels, const float *x, double *sum, double *square)
@@ -86,6 +88,8 @@ static void moments(long pixels, const float *x, double *sum, double *square)
     long i = 0;
     for (; i + 2 <= pixels; i += 2, x += 2 * WTL_BLOCK) {
         block a = block_load(x), b = block_load(x + WTL_BLOCK);
+        __builtin_prefetch(x + AHEAD);
+        __builtin_prefetch(x + AHEAD + WTL_BLOCK);
         add(&all[0], a);
         add_square(&squares[0], a);
         add(&all[1], b);
@@ -120,6 +124,8 @@ WTL_INLINE void products_by(long pixels, const float *x, const float *dy,
         block run = block_all(0.0f), run_with_x = block_all(0.0f);
         long end = i + RUN < pixels ? i + RUN : pixels;
         for (long j = i; j < end; j++, x += WTL_BLOCK, dy += WTL_BLOCK) {
+            __builtin_prefetch(x + AHEAD);
+            __builtin_prefetch(dy + AHEAD);
             block value = block_load(x), gradient = block_load(dy);
             gradient = passed(value, gradient, centre, scale, shift, activation);
             run = block_add(run, gradient);
@@ -153,6 +159,7 @@ WTL_INLINE void normalise_by(long pixels, const float *x, const float *mean,
 {
     const block centre = block_load(mean), scale = block_load(factor), shift = block_load(bias);
     for (long i = 0; i < pixels; i++, x += WTL_BLOCK, y += WTL_BLOCK) {
+        __builtin_prefetch(x + AHEAD);
         block value = block_fma(block_sub(block_load(x), centre), scale, shift);
         value = block_activated(value, activation);
         if (stream) {
@@ -191,6 +198,8 @@ WTL_INLINE void combine_by(long pixels, const float *x, const float *dy,
     const block along = block_sub(block_all(0.0f), block_load(slope));
     const block by = block_load(scale);
     for (long i = 0; i < pixels; i++, x += WTL_BLOCK, dy += WTL_BLOCK, dx += WTL_BLOCK) {
+        __builtin_prefetch(x + AHEAD);
+        __builtin_prefetch(dy + AHEAD);
         block value = block_load(x);
         block rest = passed(value, block_load(dy), centre, factor, shift, activation);
         rest = block_sub(rest, dy_centre);
