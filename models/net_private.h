@@ -71,8 +71,8 @@ typedef struct wtl_node {
     wtl_frozen_plan frozen_plan;
     const void *frozen; /* or NULL */
     wtl_masked_plan masked_plan;
-    void *masked; /* or NULL */
-    double seconds[2];  /* of the latest forward and backward under a clock */
+    void *masked;      /* or NULL */
+    double seconds[2]; /* of the latest forward and backward under a clock */
 } wtl_node;
 
 struct wtl_net {
@@ -98,7 +98,7 @@ struct wtl_net {
     size_t frozen_bytes;
     char *masked; /* of wtl_net_follow_masks(): likewise */
     size_t masked_bytes;
-    uint64_t follow_count; /* calls of it */
+    uint64_t follow_count;          /* calls of it */
     float stat_momentum;            /* < 0: each layer's own */
     double (*clock)(void *context); /* NULL: layers are not timed */
     void *clock_context;

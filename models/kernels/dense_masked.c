@@ -155,8 +155,9 @@ static void take_block(const wtl_dense_masked *m, const int32_t *starts, int pan
     int shift = shift_of(m), end = (int)least(first + FILTERS, m->k);
     for (int k = first; k < end; k++) {
         const float *from = w + (size_t)k * m->d + (long)panel * columns_of(m);
-        fetch_ahead(m, k + AHEAD < end ? from + (long)AHEAD * m->d
-                                       : from + columns_of(m) - (long)(end - first - AHEAD) * m->d);
+        fetch_ahead(m, k + AHEAD < end
+                           ? from + (long)AHEAD * m->d
+                           : from + columns_of(m) - (long)(end - first - AHEAD) * m->d);
         for (int32_t e = starts[k]; e < starts[k + 1]; e++) {
             entries[e].value = from[entries[e].offset >> shift];
         }

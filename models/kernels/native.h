@@ -44,7 +44,7 @@ const wtl_native *wtl_native_of(wtl_isa most);
 /* Whether an output of so many floats is best written past the caches, which do not hold it. */
 static inline bool wtl_streams(size_t floats)
 {
-    return floats > ((size_t)8 << 20);
+    return floats > ((size_t)3 << 20);
 }
 
 /* Floats of an image of `shape` in blocks. */

@@ -170,7 +170,7 @@ typedef struct wtl_prune_hooks {
     int (*stop)(void *context);
     void *context;
     const struct wtl_kernel_costs *costs; /* of this processor's kernels; NULL: the defaults */
-} wtl_prune_hooks; /* each may be NULL */
+} wtl_prune_hooks;                        /* each may be NULL */
 
 typedef struct wtl_prune_result {
     bool met;               /* every stated goal */
