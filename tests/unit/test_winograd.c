@@ -170,7 +170,7 @@ static void create(fixture *f, const row *r)
     f->y_image = wtl_blocked_count((wtl_shape){g->k, g->p, g->q}) + 48;
     f->x_count = f->x_image * (size_t)r->n;
     f->y_count = f->y_image * (size_t)r->n;
-    f->w_count = (size_t)(g->k * (g->c / g->groups) * g->r * g->s);
+    f->w_count = (size_t)g->k * (size_t)(g->c / g->groups) * (size_t)g->r * (size_t)g->s;
     f->u_count = wtl_winograd_pack_floats(g);
     f->x = random_map(r->n, g->c, g->h, g->w, f->x_image, 1);
     f->dy = random_map(r->n, g->k, g->p, g->q, f->y_image, 2);

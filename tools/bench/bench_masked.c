@@ -12,6 +12,7 @@
 #include "wattle/memory.h"
 #include "wattle/optimizer.h"
 #include "wattle/rng.h"
+#include "wattle/text.h"
 #include "wattle/zoo.h"
 
 #include <stdio.h>
@@ -216,8 +217,8 @@ static wtl_isa isa_of(const char *name)
 
 static int positive(const char *text, int most)
 {
-    int value = atoi(text);
-    return value < 1 ? 1 : value > most ? most : value;
+    int value;
+    return wtl_parse_int(text, 1, most, &value) ? value : 1;
 }
 
 int main(int argc, char **argv)
@@ -238,7 +239,9 @@ int main(int argc, char **argv)
             o.net.isa = isa_of(optarg);
             break;
         case 'd':
-            o.density = atof(optarg);
+            if (!wtl_parse_double(optarg, 0, 1, &o.density)) {
+                return 64;
+            }
             break;
         case 'm':
             o.kind = optarg;
@@ -247,7 +250,7 @@ int main(int argc, char **argv)
             o.verbose = true;
             break;
         default:
-            return 2;
+            return 64;
         }
     }
     printf("| net | images | threads | gone | kept %% | dense s | masked s | ratio of medians "

@@ -357,7 +357,7 @@ static wtl_status prepare(bench_run *run, const wtl_subject *subject, bool no_sp
     }
     point->memory = wtl_net_memory_of(run->net);
     status = list_rows(point, run->net, limits, err);
-    size_t series = (size_t)(SERIES_ROWS + point->row_count);
+    size_t series = (size_t)SERIES_ROWS + (size_t)point->row_count;
     run->samples = wtl_alloc(series * (size_t)run->plan->repeats, sizeof *run->samples);
     return status == WTL_OK && !run->samples
                ? wtl_fail(err, WTL_E_NOMEM, "out of memory for %d repeats", run->plan->repeats)
