@@ -51,7 +51,7 @@ void wtl_conv_native_plan_masked(wtl_conv_native *c, const wtl_layer_run *run,
                                  const float *mask, wtl_masked_plan *plan);
 void wtl_conv_native_follow(const wtl_conv_native *c, const float *mask, void *masked);
 void wtl_conv_native_forward(const wtl_conv_native *c, const wtl_layer_run *run,
-                             const float *const *x, float *y);
+                             const float *const *inputs, float *y);
 /* dx may be NULL. */
 void wtl_conv_native_weights(const wtl_conv_native *c, const wtl_layer_run *run,
                              wtl_const_map x, wtl_const_map dy);

@@ -65,7 +65,7 @@ static wtl_status read_head(wtl_kernel_costs *costs, const json_t *object, const
         return wtl_fail(err, WTL_E_FORMAT, "%s: processor is no text of up to %zu bytes", name,
                         sizeof costs->processor - 1);
     }
-    strcpy(costs->processor, processor);
+    memcpy(costs->processor, processor, strlen(processor) + 1);
     const char *isa = json_string_value(json_object_get(object, "isa"));
     for (int i = 0; i < WTL_ISA_COUNT; i++) {
         costs->isa =

@@ -22,7 +22,7 @@ static inline wtl_span wtl_span_first(size_t count, int n, int part, int parts)
     long all = (long)(count * (size_t)n), begin, end;
     wtl_share(all, part, parts, &begin, &end);
     wtl_span s = {.count = count};
-    if (end > begin) {
+    if (count > 0 && end > begin) {
         s.image = (size_t)begin / count;
         s.at = (size_t)begin % count;
         s.left = (size_t)(end - begin);

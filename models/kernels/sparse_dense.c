@@ -211,6 +211,11 @@ static void run_tile(const forward_job *job, long begin, long end, int first, in
                          job->t->y_step);
 }
 
+static double macs(const wtl_sparse_dense *packed, const wtl_dense *t)
+{
+    return (double)packed->entries * (packed->quads ? QUAD : 1) * t->n;
+}
+
 void wtl_sparse_dense_forward(const wtl_native *native, int threads,
                               const wtl_sparse_dense *packed, const wtl_dense *t,
                               const float *x, const float *b, float *y, float *scratch)
@@ -228,8 +233,7 @@ void wtl_sparse_dense_forward(const wtl_native *native, int threads,
         .sums = scratch + (vecs ? side_images(t->n) * (size_t)packed->d : 0),
         .widest = vecs ? (vecs + tiles - 1) / tiles * kernels->lanes : 1,
     };
-    const double macs = (double)packed->entries * (packed->quads ? QUAD : 1) * t->n;
-#pragma omp parallel num_threads(wtl_dense_threads(threads, macs))
+#pragma omp parallel num_threads(wtl_dense_threads(threads, macs(packed, t)))
     {
         long begin, end;
         if (t->n > 1) {

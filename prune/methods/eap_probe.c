@@ -119,7 +119,8 @@ static wtl_status take_filters(probed *p, int *from, wtl_error *err)
         return wtl_fail(err, WTL_E_NOMEM, "%s: out of memory for probing", p->def.name);
     }
     for (int to = 0; to < some * groups; to++) {
-        copy_filter(p, (size_t)to, (size_t)(to / some * each + from[to % some]), width);
+        copy_filter(p, (size_t)to,
+                    (size_t)to / (size_t)some * (size_t)each + (size_t)from[to % some], width);
     }
     wtl_blocks blocks = wtl_blocks_make(layer->granularity, some * groups, groups, width);
     p->stock = wtl_blocks_kept(&blocks, p->mask);

@@ -245,7 +245,8 @@ static void keep_quads(maps *m, double density, unsigned key)
     float *u = floats(w_count(g), key);
     for (size_t i = 0; i < w_count(g); i++) {
         int k = (int)(i / filter), group = g->k / g->groups;
-        size_t first = (size_t)(k / group * group + k % group / 4 * 4);
+        int first_of_quad = k / group * group + k % group / 4 * 4;
+        size_t first = (size_t)first_of_quad;
         m->w[i] = (u[first * filter + i % filter] + 1) / 2 < density ? m->w[i] : 0.0f;
     }
     wtl_free(u);

@@ -280,7 +280,7 @@ static bool add_up(const literal *l, bool removed, int size, int weights)
     rest -= size > 0 && size < l->height;
     for (int i = 0; i <= rest && whole >= 0; i++) {
         int left = weights - size - i * rest_size;
-        if (left >= 0 && left % l->height == 0 && left / l->height <= whole) {
+        if (left >= 0 && l->height > 0 && left % l->height == 0 && left / l->height <= whole) {
             return true;
         }
     }

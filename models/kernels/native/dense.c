@@ -18,6 +18,8 @@
 #include "isa.h"
 #include "panel.h"
 
+#include <assert.h>
+
 /* Tiles that fit the registers: images by FILTERS dot products, SIDE_FILTERS by vectors of
  * images, outputs by two vectors. */
 #if defined WTL_FOR_AVX512
@@ -270,6 +272,7 @@ static void side_block(const wtl_dense *l, int images, int filters, const float 
     float sum[FILTER_BLOCK * IMAGE_BLOCK];
     wtl_panel p = panel_of(images, SIDE_VECS);
     const int most = p.vecs == 1 ? ALONE_FILTERS : SIDE_FILTERS;
+    assert(l->d > 0);
     for (long d = 0; d < l->d; d += CHUNK) {
         int many;
         for (int f = 0; f < filters; f += many) {
@@ -445,6 +448,7 @@ static void weights(const wtl_dense *l, long begin, long end, bool add, const fl
             long to = least(from + WEIGHTS_WIDE, l->d);
             for (long k = begin; k < end; k += outputs) {
                 long count = least(outputs, end - k);
+                assert(count > 0 && count <= MOST_OUT);
                 pack(t.count, (int)count, dy + n * l->y_step + k, l->y_step, a);
                 for (long d = from; d < to; d += PAIR) {
                     t.row = panel + d * l->n + n * PAIR;

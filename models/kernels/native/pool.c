@@ -144,12 +144,18 @@ WTL_INLINE void places_store(uint8_t *to, places p)
     }
 }
 
+/* Neither of two comparisons that one of must hold. */
+WTL_INLINE lane4i is_nan(vec v)
+{
+    return ~((lane4i)(v < vec_zero()) | (lane4i)(v >= vec_zero()));
+}
+
 WTL_INLINE bool has_nan(block b)
 {
     lane4i nan = {0};
     EACH_VEC
     {
-        nan |= (lane4i)(b.of[v_] != b.of[v_]);
+        nan |= is_nan(b.of[v_]);
     }
     return (nan[0] | nan[1] | nan[2] | nan[3]) != 0;
 }
@@ -162,7 +168,7 @@ WTL_INLINE void offer(block value, int place, bool nans, block *best, places *wh
         vec v = value.of[v_], old = best->of[v_];
         lane4i wins = (lane4i)(v > old);
         if (nans) {
-            wins |= (lane4i)(v != v);
+            wins |= is_nan(v);
         }
         best->of[v_] = (vec)((wins & (lane4i)v) | (~wins & (lane4i)old));
         where->of[v_] = (wins & here.of[v_]) | (~wins & where->of[v_]);

@@ -198,13 +198,13 @@ typedef void many_function(const wtl_sparse_dense_panel *p, const float *x, floa
 #define ROWS(vecs)                                                                             \
     static void rows_##vecs(const wtl_sparse_dense_panel *p, const float *x, float *sums)      \
     {                                                                                          \
-        side_by_side(1, vecs, vecs <= 2 ? 4 : vecs <= 4 ? 2 : 1, p, x, sums);                  \
+        side_by_side(1, vecs, (vecs) <= 2 ? 4 : (vecs) <= 4 ? 2 : 1, p, x, sums);              \
     }
 #define ROWS_NAME(vecs) rows_##vecs,
 #define QUADS(vecs)                                                                            \
     static void quads_##vecs(const wtl_sparse_dense_panel *p, const float *x, float *sums)     \
     {                                                                                          \
-        side_by_side(QUAD, vecs, vecs == 1 ? 2 : 1, p, x, sums);                               \
+        side_by_side(QUAD, vecs, (vecs) == 1 ? 2 : 1, p, x, sums);                             \
     }
 #define QUADS_NAME(vecs) quads_##vecs,
 EACH_ROWS(ROWS)
